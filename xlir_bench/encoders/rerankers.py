@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats, quoted
 from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import fingerprint, short, slug
@@ -21,7 +20,7 @@ from xlir_bench.encoders.libraries import load
 from xlir_bench.encoders.protocol import EncoderCard, changed_options
 from xlir_bench.encoders.python import in_one_line, python_target
 from xlir_bench.encoders.refusal import refuse_unsafe
-from xlir_bench.encoders.tokens import COUNTED_AT_ONCE, token_ids
+from xlir_bench.encoders.tokens import token_ids
 from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
@@ -91,12 +90,9 @@ class CrossEncoderReranker:
             prompt = prompts.get(self._model.default_prompt_name) or ""
             (tokens,) = token_ids(tokenizer, [prompt], special=False)
             more = tokenizer.num_special_tokens_to_add(pair=True) + len(tokens)
-        lengths = [
-            len(tokens) + more
-            for some in slices(len(texts), COUNTED_AT_ONCE)
-            for tokens in token_ids(tokenizer, list(texts[some]), special=False)
-        ]
-        return TokenCounts(np.array(lengths, np.int64), np.zeros(len(lengths), np.int64))
+        rows = token_ids(tokenizer, list(texts), special=False)
+        lengths = np.array([len(row) + more for row in rows], np.int64)
+        return TokenCounts(lengths, np.zeros_like(lengths))
 
     @cached_property
     def _model(self) -> CrossEncoder:

@@ -129,6 +129,8 @@ def in_a_row(ids: Sequence[Ints]) -> dict[str, Any]:
 
 def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
     """The tokens of each text, with those that stand around it or without; a bare tokenizer cuts if it is set to."""
+    if not texts:  # at which transformers fails
+        return []
     if is_bare(tokenizer):
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=special)
         return [encoding.ids for encoding in encodings]
