@@ -130,7 +130,7 @@ def run(
     hows = repairs or [encoder_options]
     count = len(specs) * len(hows) * len(chosen)
     alone, code = count == 1, 0
-    results: dict[str, Result] = {}
+    results: dict[str, Result | None] = {}
     tell = teller(quiet)
     folders: list[Path] = [output] if not output.exists() else []
     with (
@@ -160,7 +160,6 @@ def run(
             return 0
         if not (apart or are_compiled()):
             tell("the first run on this machine compiles its loops: a quarter of a minute, once")
-        names_in_turn: list[str] = []
 
         def pairs() -> Iterator[tuple[str, Asked]]:
             for how, spec in product(hows, specs):
@@ -171,8 +170,8 @@ def run(
                 for task in chosen:
                     name = f"{called or retriever.card.name} on {task.name}"
                     tell(visible(name))
-                    name = name if name not in names_in_turn else f"{name} ({spec})"
-                    names_in_turn.append(name)
+                    name = name if name not in results else f"{name} ({spec})"
+                    results[name] = None  # its place, whichever is done first
                     yield name, Asked(spec if apart else retriever, task, how, called)
 
         if apart:  # here nothing of a pair is seen until it is over
@@ -200,10 +199,10 @@ def run(
                 for note in result.record.notes:
                     if note.startswith(WARNING):
                         warn(f"{done.name}: {note.removeprefix(WARNING)}")
-    in_turn = [results[name] for name in names_in_turn if name in results]
+    in_turn = [result for result in results.values() if result is not None]
     if as_json:
         say_results(in_turn, alone)
-    elif len(results) > 1 and not quiet:
+    elif len(in_turn) > 1 and not quiet:
         from xlir_bench.reports.tables import results_table
 
         say()
