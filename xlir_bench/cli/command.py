@@ -118,7 +118,7 @@ def command(
             kind, *only = get_args(hint) if get_origin(hint) is Annotated else [hint]
             if is_dataclass(kind):
                 records[name] = kind  # type: ignore[assignment]
-                stated = [o for o in options_of(kind) if not only or o.name in only[0]]  # type: ignore[arg-type]
+                stated = [o for o in options_of(kind) if not only or o.name in only[0]]
             else:
                 own[name] = option_of(parameter.default, name, kind)
                 stated = [own[name]]

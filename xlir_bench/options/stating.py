@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import EnumType
+from functools import cache
 from numbers import Integral, Real
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -119,14 +120,21 @@ def option_of(stated: Any, name: str, type: Any) -> Option:
     return replace(found, name=name, type=type, default=default, flag=flag)
 
 
-def options_of(record: type[Any]) -> Iterator[Option]:
+def options_of(record: Any) -> tuple[Option, ...]:
     """The options of a record and of the records in it, in their order."""
+    return _options_of(record)
+
+
+@cache  # to read the types of a record takes a millisecond
+def _options_of(record: Any) -> tuple[Option, ...]:
+    found: list[Option] = []
     hints = get_type_hints(record)
     for part in fields(record):
         if is_dataclass(hints[part.name]):
-            yield from options_of(hints[part.name])
+            found += options_of(hints[part.name])
         elif OPTION in part.metadata:
-            yield option_of(part, part.name, hints[part.name])
+            found.append(option_of(part, part.name, hints[part.name]))
+    return tuple(found)
 
 
 def build(record: type[Record], given: Mapping[str, Any]) -> Record:
