@@ -24,7 +24,6 @@ from xlir_bench.augment.translator import (
 )
 from xlir_bench.errors import InputError
 from xlir_bench.files import InUseError, write
-from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
 from xlir_bench.train.row_files import read_rows
 from xlir_bench.train.rows import Row
@@ -56,11 +55,11 @@ def loaded(model: Path, **stated: Any) -> Translator:
 
 
 def run(translator: Translator, read: Path, output: Path, side: Any = "both") -> Report:
-    return Translating(translator, [TrainingSource(str(read))], side).run(output, Silent())
+    return Translating(translator, [str(read)], side).run(output, Silent())
 
 
 def written(path: Path) -> list[Row]:
-    rows = list(read_rows(TrainingSource(str(path))))
+    rows = list(read_rows(str(path)))
     assert all(isinstance(found, Row) for found in rows)
     return rows  # type: ignore[return-value]
 

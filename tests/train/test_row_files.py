@@ -23,7 +23,7 @@ ROWS = [row(1), row(2, "de"), row(3, negative={"en": "wrong"})]
 
 
 def rows_of(path: Path | str) -> list[Row | Fault]:
-    return list(read_rows(TrainingSource(str(path))))
+    return list(read_rows(str(path)))
 
 
 def test_json_lines_are_read_packed_or_not(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_is_not_there_is_said(name: str, what: str) -> None:
 
 def test_offline_a_name_that_is_not_cached_is_refused_without_asking_the_hub() -> None:
     with pytest.raises(OutOfReachError, match="OfflineModeIsEnabled"):
-        list(read_rows(TrainingSource("owner/no-such-rows"), offline=True))
+        list(read_rows("owner/no-such-rows", offline=True))
 
 
 def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> No
 
 def test_the_digest_of_a_file_follows_its_bytes(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", ROWS)
-    before = source_digest(TrainingSource(str(path)))
+    before = source_digest(str(path))
     assert before == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
     write_rows(path, ROWS[:1])
-    assert source_digest(TrainingSource(str(path))) != before
+    assert source_digest(str(path)) != before
 
 
 def test_the_rows_that_come_with_the_package_go_by_their_name(tmp_path: Path, monkeypatch) -> None:
@@ -201,10 +201,10 @@ def test_the_rows_that_come_with_the_package_go_by_their_name(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     source = parse_source("mini-train@2")
     assert str(source) == "mini-train@2"
-    assert list(read_rows(source)) == list(read_rows(parse_source(str(bundled))))
-    assert source_digest(source) == source_digest(parse_source(str(bundled)))
+    assert list(read_rows(source.name)) == list(read_rows(str(bundled)))
+    assert source_digest(source.name) == source_digest(str(bundled))
     (tmp_path / "mini-train").mkdir()
-    assert source_digest(source) != source_digest(parse_source(str(bundled)))
+    assert source_digest(source.name) != source_digest(str(bundled))
 
 
 def test_a_row_may_say_where_it_came_from_in_every_format(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ MADE = Row("1", "d", {"th": "แมว"}, {"en": 'a "cat"'}, {"en": "dog"}, "cod
 def test_what_is_written_is_read_again_packed_or_not(tmp_path: Path) -> None:
     for name in ("rows.jsonl", "new/rows.jsonl.gz"):
         row_files.write_rows(tmp_path / name, [MADE, MADE])
-        rows = list(read_rows(TrainingSource(str(tmp_path / name))))
+        rows = list(read_rows(str(tmp_path / name)))
         assert rows == [MADE, MADE]
     packed = (tmp_path / "new" / "rows.jsonl.gz").read_bytes()
     assert gzip.decompress(packed) == row_files.line_of(MADE) * 2
@@ -292,7 +292,7 @@ def test_outputs_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     read = tmp_path / "rows.jsonl"
     read.write_text("")
     with pytest.raises(InputError, match=r"--output.*rows\.jsonl.*\bread\b"):
-        row_files.check_output(tmp_path / "." / "rows.jsonl", [TrainingSource(str(read))])
+        row_files.check_output(tmp_path / "." / "rows.jsonl", [str(read)])
     with pytest.raises(InputError, match=r"is no UTF-8"):
         row_files.check_output(tmp_path / os.fsdecode(b"a\xff.jsonl"), [])
     with pytest.raises(InputError, match="cannot write"):

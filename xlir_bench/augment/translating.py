@@ -24,7 +24,6 @@ from xlir_bench.encoders.digest import files_digest, package_versions
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, explained, held
 from xlir_bench.options.augmenting import Side
-from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.row_files import sound_rows, source_digest, write_rows
 from xlir_bench.train.rows import SIDES, Fault, Row, chunked, dataset_of, join_origins, text_key
@@ -71,7 +70,8 @@ class Translating:
     """One run over rows."""
 
     translator: Translator
-    sources: Sequence[TrainingSource]
+    names: Sequence[str]
+    """Where rows come from."""
     side: Side
     offline: bool = False
     skipped: list[Fault] | None = None
@@ -96,16 +96,16 @@ class Translating:
         files = sorted(p.name for p in options.model.iterdir() if p.is_file())
         return asdict(options) | {
             "model": files_digest(options.model, files),
-            "rows": [[source.name, source_digest(source)] for source in self.sources],
+            "rows": [[name, source_digest(name)] for name in self.names],
             "side": self.side,
             "device": self.translator.device.partition(":")[0],
             "versions": package_versions(),
         }
 
     def _rows(self, progress: Progress, skipped: list[Fault] | None) -> Iterator[Row]:
-        for source in self.sources:
-            for row in sound_rows(source, progress, self.offline, skipped):
-                yield replace(row, dataset=dataset_of(row, source.name))
+        for name in self.names:
+            for row in sound_rows(name, progress, self.offline, skipped):
+                yield replace(row, dataset=dataset_of(row, name))
 
     def _lacking(self, row: Row) -> list[tuple[str, SourceText]]:
         """For each translation that a row lacks, its side and the text to translate."""

@@ -19,7 +19,7 @@ from xlir_bench.options.augmenting import (
     TranslateOptions,
 )
 from xlir_bench.options.stating import OUTPUT, option, same_option
-from xlir_bench.options.training import TrainingSource, TrainOptions
+from xlir_bench.options.training import TrainOptions
 from xlir_bench.rendering.document import Block, Lines, Table
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ ROWS_FILE = option("Where rows go: .jsonl, packed if it ends in .gz.", group=OUT
 SKIP_FAULTS = same_option(TrainOptions, "skip_faults")
 
 
-def _checked(output: Path, rows: Sequence[TrainingSource]) -> None:
+def _checked(output: Path, names: Sequence[str]) -> None:
     """Refuse a file that cannot be written; warn where it replaces one."""
     from xlir_bench.train.row_files import check_output
 
-    check_output(output, rows)
+    check_output(output, names)
     if output.exists():
         warn(f"{output} is there and is replaced")
 
@@ -107,7 +107,7 @@ def parallel(
     from xlir_bench.augment.parallel import parallel_rows, read_parallel_lines
     from xlir_bench.train.row_files import write_rows
 
-    _checked(output, [TrainingSource(str(file)) for file in files])
+    _checked(output, [*map(str, files)])
     count = 0
     with Bars(quiet or as_json) as bars:
         bars.start("make rows", 0, "rows")
@@ -175,16 +175,15 @@ def code_switch(
     from xlir_bench.augment.switching import Switcher, read_lexicon
     from xlir_bench.train.row_files import sound_rows, write_rows
 
-    rows = [TrainingSource(name) for name in names]
-    _checked(output, rows)
+    _checked(output, names)
     skipped: list[Fault] | None = [] if skip_faults else None
     switcher = Switcher(read_lexicon(lexicon, sources, targets, both_ways), options)
     with Bars(quiet or as_json) as bars:
         bars.start("code-switch", 0, "rows")
         copies = (
             copy
-            for source in rows
-            for copy in switcher.switched(sound_rows(source, bars, offline, skipped), source.name)
+            for name in names
+            for copy in switcher.switched(sound_rows(name, bars, offline, skipped), name)
         )
         write_rows(output, copies)
     record, told = _switched_record(switcher), _switched_blocks(switcher, output)
@@ -223,10 +222,9 @@ def translate(
     from xlir_bench.augment.translating import Translating
     from xlir_bench.augment.translator import load_translator
 
-    rows = [TrainingSource(name) for name in names]
-    _checked(output, rows)
+    _checked(output, names)
     skipped: list[Fault] | None = [] if skip_faults else None
-    translating = Translating(load_translator(options), rows, side, offline, skipped)
+    translating = Translating(load_translator(options), names, side, offline, skipped)
     with Bars(quiet or as_json) as bars:
         report = translating.run(output, bars)
     told = [_translated(report, output, options.max_length)]

@@ -70,7 +70,7 @@ def check_training(
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
         by_source[source.name] += 0
-        for row in read_rows(source, offline):
+        for row in read_rows(source.name, offline):
             progress.advance(1)
             if isinstance(row, Fault):
                 fault_count += 1

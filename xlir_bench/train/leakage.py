@@ -231,7 +231,7 @@ def find_leaks(
     report = LeakageReport(EvaluationTexts.load(tasks, root, progress))
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
-        rows = (row for row in read_rows(source, offline) if isinstance(row, Row))
+        rows = (row for row in read_rows(source.name, offline) if isinstance(row, Row))
         for chunk in chunked(rows):
             report.add(chunk)
             progress.advance(len(chunk))

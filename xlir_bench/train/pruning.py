@@ -21,13 +21,13 @@ from xlir_bench.arrays import slices
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.layout import OFFSET_POSITIONS
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, XlirError
-from xlir_bench.files import file_digest
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role
 from xlir_bench.sources import ON_DISK, DataState, data_state, load_present
 from xlir_bench.sources.rows import Faults, read_lines
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
+from xlir_bench.train.row_files import source_digest
 from xlir_bench.train.row_store import RowStore
 from xlir_bench.train.rows import chunked
 from xlir_bench.untrusted import read_array, read_json
@@ -160,8 +160,7 @@ class Pruning:
                 texts = (text for side in sides for text in data.texts(*side))
                 yield name, fingerprint(dict(data.digests)), texts
             elif name != ROWS:
-                path = Path(name)
-                yield path.name, f"sha256:{file_digest(path, 'sha256')}", _lines(path)
+                yield Path(name).name, source_digest(name), _lines(Path(name))
 
     def _other_texts(self) -> tuple[list[str], list[Sample]]:
         """Tasks on disk that were not named, and texts evenly over each."""

@@ -26,7 +26,6 @@ from xlir_bench.files import (
     replacing,
     require_writable,
 )
-from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
@@ -50,24 +49,24 @@ WRITTEN = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
-def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[Row | Fault]:
+def read_rows(name: str, offline: bool = False) -> Iterator[Row | Fault]:
     """Every row, in order; a faulty line gives its `Fault`. No row stays in memory.
 
     Consecutive lines of the long form with one data set and id are one row.
     """
     langs: set[str] = set()
-    for _, group in groupby(_lines(source.name, offline), itemgetter(0)):
+    for _, group in groupby(_lines(name, offline), itemgetter(0)):
         _, number, row = next(group)
         for _, other, line in group:  # noqa: B031 - the rest of the group
             try:
                 row = join_line(cast(Row, row), cast(Row, line))
             except ValueError as error:
-                yield Fault(source.name, other, str(error))
+                yield Fault(name, other, str(error))
         if isinstance(row, Row):
             langs_with_row = langs.union(*(row.side(side) for side in SIDES))
             if len(langs_with_row) > MOST_LANGUAGES:
                 what = f"with it there are over {MOST_LANGUAGES:,} languages"
-                yield Fault(source.name, number, what)
+                yield Fault(name, number, what)
                 continue
             langs = langs_with_row
         yield row
@@ -87,7 +86,7 @@ def _lines(name: str, offline: bool) -> Iterator[tuple[object, int, Row | Fault]
 
 
 def sound_rows(
-    source: TrainingSource,
+    name: str,
     progress: Progress,
     offline: bool = False,
     skipped: list[Fault] | None = None,
@@ -98,7 +97,7 @@ def sound_rows(
     """
     faults: list[Fault] = []
     count = 0
-    for row in read_rows(source, offline):
+    for row in read_rows(name, offline):
         progress.advance(1)
         if isinstance(row, Fault) and skipped is not None:
             skipped.append(row)
@@ -113,7 +112,7 @@ def sound_rows(
     if count:
         raise InputError(
             f"{listed_faults(faults, count)}: mend it, or leave such rows out with --skip-faults;"
-            f" `xlir-bench data check-training {source.name}` lists more"
+            f" `xlir-bench data check-training {name}` lists more"
         )
 
 
@@ -123,9 +122,9 @@ def listed_faults(faults: Sequence[Fault], count: int) -> str:
     return "; ".join(map(str, faults[:SHOWN_FAULTS])) + more
 
 
-def source_digest(source: TrainingSource) -> str:
+def source_digest(name: str) -> str:
     """``sha256:…`` of a file or of a folder's files; empty for a name of `datasets`."""
-    path = _located(source.name)
+    path = _located(name)
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return files_digest(path, files)
@@ -255,14 +254,14 @@ def _hub_offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def check_output(path: Path, sources: Sequence[TrainingSource]) -> None:
+def check_output(path: Path, names: Sequence[str]) -> None:
     """Refuse a file name that training would not read, and a file that rows are read from."""
     if not path.name.endswith(WRITTEN):
         raise InputError(f"--output {path}: rows are JSON Lines; name it .jsonl or .jsonl.gz")
     if path.is_dir():
         raise InputError(f"--output {path} is a folder; name a file")
-    for source in sources:
-        if Path(source.name).is_file() and path.exists() and path.samefile(source.name):
+    for name in names:
+        if Path(name).is_file() and path.exists() and path.samefile(name):
             raise InputError(f"--output {path} is what is read; name another file")
     require_writable(path.parent, ELSEWHERE, path.name)
 

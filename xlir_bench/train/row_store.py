@@ -163,7 +163,7 @@ def store_rows(
             kept = dropped = 0
             origins: dict[str, int] = {}
             skipped: list[Fault] | None = [] if skip_faults else None
-            for chunk in chunked(sound_rows(source, progress, offline, skipped)):
+            for chunk in chunked(sound_rows(source.name, progress, offline, skipped)):
                 rows = chunk if keep is None else list(compress(chunk, keep(chunk)))
                 kept, dropped = kept + len(rows), dropped + len(chunk) - len(rows)
                 if not rows:
@@ -178,7 +178,7 @@ def store_rows(
                 written += int(counts.sum())
                 for row in rows:
                     count_origin(origins, row)
-            digest = source_digest(source)
+            digest = source_digest(source.name)
             left_out = len(skipped or ())
             stored.append(StoredSource(
                 source.name, source.weight, source.use, digest, kept, dropped, origins,

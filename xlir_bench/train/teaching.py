@@ -17,12 +17,13 @@ from xlir_bench.arrays import slices
 from xlir_bench.encoders import checked, load_encoder
 from xlir_bench.encoders.check import quoted
 from xlir_bench.errors import InputError
-from xlir_bench.files import file_digest, replacing
+from xlir_bench.files import replacing
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
+from xlir_bench.train.row_files import source_digest
 from xlir_bench.train.row_store import ANSWER, PAGE, QUESTION, Flags, Keys, RowStore
 from xlir_bench.train.rows import text_key
 from xlir_bench.untrusted import read_array, read_json, table_rows
@@ -82,7 +83,7 @@ def teach(
     keys = np.sort(np.array(list(wanted), np.uint64))
     spec = options.teacher or ""
     if Path(spec).is_file():
-        stated = {"name": spec, "digest": f"sha256:{file_digest(Path(spec), 'sha256')}"}
+        stated = {"name": spec, "digest": source_digest(spec)}
         pages = _stored(Path(spec))
     else:
         how = EncoderOptions(

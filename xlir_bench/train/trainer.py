@@ -288,7 +288,7 @@ class _Run:
         report_file = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
         if store is not None and report_file.is_file():
-            digests = [source_digest(source) for source in self.options.sources]
+            digests = [source_digest(source.name) for source in self.options.sources]
             if digests == [source.digest for source in store.sources]:
                 what = "what was found of evaluation data"
                 return store, read_json(report_file, dict[str, Any], what)
