@@ -528,7 +528,7 @@ def read_rows(folder: Path) -> None:
     from xlir_bench.train.row_store import store_rows
 
     sources = [parse_source(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]
-    found = check_training(sources, Silent(), offline=True)
+    found = check_training([source.name for source in sources], Silent(), offline=True)
     json.dumps(found.as_json()).encode()
     store_rows(sources, folder / "store", Silent(), offline=True)
     shutil.rmtree(folder / "store")

@@ -9,7 +9,6 @@ from train.changes import CHANGES, WHOLE, shares_found
 from train.rowfiles import row, write_rows
 
 from xlir_bench.options.running import RunOptions
-from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import ROLES, Silent
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue, tasks_folder
@@ -41,7 +40,7 @@ def mini_question() -> str:
 
 def leaks(tmp_path: Path, *rows: dict, tasks: tuple[str, ...] = ("mini",)) -> LeakageReport:
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    return find_leaks([TrainingSource(str(path))], catalogue().get(tasks), None, Silent())
+    return find_leaks([str(path)], catalogue().get(tasks), None, Silent())
 
 
 def test_an_evaluation_text_is_found_whatever_its_case_and_spacing(
@@ -191,7 +190,7 @@ def test_the_report_says_how_it_looked(tmp_path: Path) -> None:
 
 def test_the_bundled_training_rows_do_not_hold_the_bundled_task() -> None:
     path = tasks_folder() / "mini-train.jsonl"
-    report = find_leaks([TrainingSource(str(path))], catalogue().get(["mini"]), None, Silent())
+    report = find_leaks([str(path)], catalogue().get(["mini"]), None, Silent())
     assert report.rows > 0
     assert report.leaking == 0
 

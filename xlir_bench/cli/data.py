@@ -89,7 +89,7 @@ def check_training(
     from xlir_bench.train.checking import check_training as check
 
     with Bars(as_json) as bars:
-        checked = check([parse_source(file) for file in files], bars, offline)
+        checked = check([parse_source(file).name for file in files], bars, offline)
     say_report(as_json, checked.as_json(), _check_blocks(checked))
     return 1 if checked.fault_count or not checked.rows else 0
 
@@ -125,9 +125,9 @@ def leakage(
     tasks = known.get(names) if names else list(known.tasks.values())
     if not names:
         warn_of_faults(known)
-    sources = [parse_source(file) for file in files]
+    rows = [parse_source(file).name for file in files]
     with Bars(as_json) as bars:
-        report = find_leaks(sources, tasks, data.root, bars, offline)
+        report = find_leaks(rows, tasks, data.root, bars, offline)
     say_report(as_json, report.as_json(), _leakage_blocks(report))
     return 1 if report.leaking else 0
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
 from xlir_bench.sources.own import is_code
 from xlir_bench.train.row_files import read_rows
@@ -56,9 +55,9 @@ class TrainingCheck:
 
 
 def check_training(
-    sources: Iterable[TrainingSource], progress: Progress, offline: bool = False
+    names: Iterable[str], progress: Progress, offline: bool = False
 ) -> TrainingCheck:
-    """Read every row of every source and count."""
+    """Read every row of every file, folder or data set, and count."""
     by_source: Counter[str] = Counter()
     origins: dict[str, int] = {}
     pairs: Counter[tuple[str, str]] = Counter()
@@ -67,17 +66,17 @@ def check_training(
     contents, ids = array("Q"), array("Q")  # 8 bytes a row, not an object
     faults: list[Fault] = []
     fault_count = nulls = 0
-    for source in sources:
-        progress.start(f"check {source.name}", 0, "rows")
-        by_source[source.name] += 0
-        for row in read_rows(source.name, offline):
+    for name in names:
+        progress.start(f"check {name}", 0, "rows")
+        by_source[name] += 0
+        for row in read_rows(name, offline):
             progress.advance(1)
             if isinstance(row, Fault):
                 fault_count += 1
                 if len(faults) < SHOWN_FAULTS:
                     faults.append(row)
                 continue
-            by_source[source.name] += 1
+            by_source[name] += 1
             nulls += row.nulls
             count_origin(origins, row)
             for side in SIDES:
@@ -88,7 +87,7 @@ def check_training(
                 same_text[lang] += text.strip() == row.answer.get(lang, "").strip()
             both = (*sorted(row.question.items()), *sorted(row.answer.items()))
             contents.append(text_key(*(part for item in both for part in item)))
-            ids.append(item_key(row, source.name))
+            ids.append(item_key(row, name))
         progress.finish()
     langs = sorted({lang for _, lang in lengths})
     return TrainingCheck(

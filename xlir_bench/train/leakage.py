@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import XlirError, listed
-from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import ROLES, Progress, Silent, followed
 from xlir_bench.sources import ON_DISK, data_state, load_present
 from xlir_bench.tasks import Task
@@ -221,17 +220,17 @@ class LeakageFoundError(XlirError):
 
 
 def find_leaks(
-    sources: Iterable[TrainingSource],
+    names: Iterable[str],
     tasks: Iterable[Task],
     root: Path | None,
     progress: Progress,
     offline: bool = False,
 ) -> LeakageReport:
-    """Check all rows of all sources; faulty lines are skipped."""
+    """Check all rows of these files, folders and data sets; faulty lines are skipped."""
     report = LeakageReport(EvaluationTexts.load(tasks, root, progress))
-    for source in sources:
-        progress.start(f"check {source.name}", 0, "rows")
-        rows = (row for row in read_rows(source.name, offline) if isinstance(row, Row))
+    for name in names:
+        progress.start(f"check {name}", 0, "rows")
+        rows = (row for row in read_rows(name, offline) if isinstance(row, Row))
         for chunk in chunked(rows):
             report.add(chunk)
             progress.advance(len(chunk))

@@ -135,8 +135,8 @@ class Loop:
         if static:
             table = model[0].embedding = SparseTable.of(model[0].embedding)
             weights = self.base.token_weights
-            same = torch.ones(table.num_embeddings)
-            rates = same if weights is None else torch.from_numpy(weights)
+            ones = torch.ones(table.num_embeddings)
+            rates = ones if weights is None else torch.from_numpy(weights)
             optimizer = RowAdam(table.parameters(), rates, lr=options.rate)
         trainer = PlanTrainer(
             model=model,

@@ -23,7 +23,6 @@ from xlir_bench.arrays import slices
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.train.processes import gathered
 
-Features = Sequence[dict[str, Tensor]]
 PAIRED = 1024
 """Rows of a batch that `batch_figures` looks at, at most: their pairs grow with the square."""
 
@@ -211,7 +210,7 @@ class BatchLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
         self._sums: dict[str, Any] = {}
         self._batches = 0
 
-    def forward(self, features: Features, labels: Mapping[str, Any]) -> Tensor:
+    def forward(self, features: Sequence[dict[str, Tensor]], labels: Mapping[str, Any]) -> Tensor:
         """The loss of one batch; `labels` is what the collator says of it."""
         value: Tensor
         if self.options.caches_gradients:

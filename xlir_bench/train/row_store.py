@@ -29,8 +29,6 @@ from xlir_bench.untrusted import read_json, validated
 
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
-Keep = Callable[[Sequence[Row]], Sequence[bool]]
-"""Says which of some rows to keep."""
 PAGE = 8192
 """Rows whose keys are read at a time."""
 QUESTION, ANSWER, NEGATIVE = range(3)
@@ -79,22 +77,17 @@ class RowStore:
     def keys(self) -> Keys:
         """``[row, side, language]``: the key of each text, 0 where there is none; mapped, not read."""
         shape = (self.rows, len(SIDES), len(self.languages))
-        keys: Keys = np.memmap(self.folder / KEYS, np.uint64, mode="r", shape=shape)
-        return keys
+        return np.memmap(self.folder / KEYS, np.uint64, mode="r", shape=shape)
 
     @cached_property
     def ids(self) -> Keys:
         """64 bits a row, equal for rows that are translations or copies of each other."""
-        ids: Keys = np.memmap(self.folder / IDS, np.uint64, mode="r", shape=(self.rows,))
-        return ids
+        return np.memmap(self.folder / IDS, np.uint64, mode="r", shape=(self.rows,))
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
         """Where the texts of each row begin in the file of texts."""
-        starts: NDArray[np.int64] = np.memmap(
-            self.folder / STARTS, np.int64, mode="r", shape=(self.rows,)
-        )
-        return starts
+        return np.memmap(self.folder / STARTS, np.int64, mode="r", shape=(self.rows,))
 
     @cached_property
     def texts(self) -> Any:
@@ -141,7 +134,7 @@ def store_rows(
     sources: Sequence[TrainingSource],
     folder: Path,
     progress: Progress,
-    keep: Keep | None = None,
+    keep: Callable[[Sequence[Row]], Sequence[bool]] | None = None,
     offline: bool = False,
     skip_faults: bool = False,
 ) -> RowStore:

@@ -92,8 +92,7 @@ def token_shares(tokenizer: Any, texts: Iterable[str]) -> Floats:
 
 def weights_of(shares: Floats, smoothing: float) -> Floats:
     """The weight of each sub-word: the more frequent, the lighter."""
-    weights: Floats = (smoothing / (smoothing + shares)).astype(np.float32)
-    return weights
+    return (smoothing / (smoothing + shares)).astype(np.float32)
 
 
 def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) -> Any:

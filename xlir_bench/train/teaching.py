@@ -65,14 +65,12 @@ class Teacher:
     def keys_of(self, store: RowStore, rows: Ints) -> Keys:
         """``[row, question or answer]``: the keys of their texts in its language, 0 where there is none."""
         lang = store.languages.index(self.lang)
-        keys: Keys = store.keys[rows][:, [QUESTION, ANSWER], lang]
-        return keys
+        return store.keys[rows][:, [QUESTION, ANSWER], lang]
 
     def of(self, keys: Keys) -> Floats:
         """The vectors of texts by their keys; zeros for those that it has not."""
         place, known = _places(self._keys, keys)
-        vectors: Floats = self._vectors[place] * known[..., None]
-        return vectors
+        return self._vectors[place] * known[..., None]
 
 
 def teach(

@@ -160,9 +160,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self._saved = time.perf_counter()
         self.note_seconds()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any, **_: Any) -> None:
         """Log loss and learning rate."""
-        if not logs or "loss" not in logs:
+        if "loss" not in logs:
             return
         seconds = max(1e-9, time.perf_counter() - self._trained_from)
         line = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
