@@ -56,7 +56,7 @@ def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> Non
     rankings = [r for found in index.search(wants, Silent()) for r in found.rankings()]
     score(rankings, ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"])
     pools = [
-        PoolRanking(r, names, dict.fromkeys(LANGS, PASSAGES))
+        PoolRanking(r, names, dict.fromkeys(LANGS, PASSAGES), np.arange(len(names)))
         for r in rankings
         if len(r.setting.passage_langs) > 1
     ]

@@ -245,7 +245,7 @@ def test_lists_of_any_length_are_correlated_and_questions_alone_are_not_scored(
         best[lang] = {x: [p for p in row if p >= 0] for x, row in zip(ids, top, strict=True)}
         setting, rows = Setting(lang, ("de", "en")), np.arange(8)
         ranking = Ranking(setting, 12, rows, rows, rows, rows, top)
-        pools.append(PoolRanking(ranking, tuple(ids), {"de": 7, "en": 5}))
+        pools.append(PoolRanking(ranking, tuple(ids), {"de": 7, "en": 5}, rows))
     monkeypatch.setattr(unions, "CORRELATED", (6,))
     monkeypatch.setattr(unions, "scores_table", lambda scored, _: scored)
     found, _ = unions.score_correlations(pools, index, None, many=False)

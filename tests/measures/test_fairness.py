@@ -107,7 +107,7 @@ def pool(
         Setting("de", ("de", "en")), candidates, query, np.arange(len(query)), ones, rank
     )
     half = candidates // 2
-    return PoolRanking(ranking, ("a", "b"), {"de": half, "en": half}, in_language=in_language)
+    return PoolRanking(ranking, ("a", "b"), {"de": half, "en": half}, np.arange(2), in_language)
 
 
 def test_chance_of_the_variance_is_that_of_random_ranks() -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from xlir_bench.arrays import equal_pairs, groups, order_by
-from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, Interval, estimates
+from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, estimates
 from xlir_bench.measures.fairness import (
     PerQuery,
     PoolRanking,
@@ -83,33 +83,16 @@ def language_bias(
         for name, by_lang in values.items()
     }
     counted = {name: by_lang for name, by_lang in counted.items() if by_lang}
-    figures = {name: _averaged(by_lang) for name, by_lang in counted.items()}
-    for name, interval in _intervals(counted, pools, seed).items():
-        figures[name] = replace(figures[name], low=interval.low, high=interval.high)
+    figures = _figures(counted, pools, seed)
     shares = top10_language_share(pools)
     return figures if shares is None else {**figures, "top10_language_share": shares}
 
 
-def _averaged(by_lang: Mapping[str, PerQuery]) -> BiasFigure:
-    """Means over queries, then over languages."""
-    values = {lang: float(queries.value.mean()) for lang, queries in by_lang.items()}
-    chances = {lang: float(queries.chance.mean()) for lang, queries in by_lang.items()}
-    return BiasFigure(
-        mean=float(np.mean(list(values.values()))),
-        chance=float(np.mean(list(chances.values()))),
-        by_query_lang=values,
-        queries=sum(len(queries.value) for queries in by_lang.values()),
-        chance_by_query_lang=chances,
-    )
-
-
-def _intervals(
-    values: Mapping[str, Mapping[str, PerQuery]], pools: Sequence[PoolRanking], seed: int
-) -> dict[str, Interval]:
-    """By view, over clusters of queries; none where clusters are not known."""
-    clusters = {pool.lang: pool.clusters for pool in pools if pool.clusters is not None}
-    if len(clusters) < len(pools):
-        return {}
+def _figures(
+    views: Mapping[str, Mapping[str, PerQuery]], pools: Sequence[PoolRanking], seed: int
+) -> dict[str, BiasFigure]:
+    """Means over queries, then over languages, with intervals over clusters of queries."""
+    clusters = {pool.lang: pool.clusters for pool in pools}
     count = max((int(numbers.max(initial=-1)) + 1 for numbers in clusters.values()), default=0)
     sums = [
         ClusterSums.of(
@@ -117,12 +100,23 @@ def _intervals(
             [clusters[lang][of.query] for lang, of in by_lang.items()],
             count,
         )
-        for by_lang in values.values()
+        for by_lang in views.values()
     ]
-    return {
-        name: estimate.interval(BOUNDS.get(name, UNIT))
-        for name, estimate in zip(values, estimates(sums, seed), strict=True)
-    }
+    figures = {}
+    for (name, by_lang), estimate in zip(views.items(), estimates(sums, seed), strict=True):
+        interval = estimate.interval(BOUNDS.get(name, UNIT))
+        values = {lang: float(queries.value.mean()) for lang, queries in by_lang.items()}
+        chances = {lang: float(queries.chance.mean()) for lang, queries in by_lang.items()}
+        figures[name] = BiasFigure(
+            mean=float(np.mean(list(values.values()))),
+            chance=float(np.mean(list(chances.values()))),
+            by_query_lang=values,
+            queries=sum(len(queries.value) for queries in by_lang.values()),
+            chance_by_query_lang=chances,
+            low=interval.low,
+            high=interval.high,
+        )
+    return figures
 
 
 def rank_distance(pool: PoolRanking) -> PerQuery:

@@ -26,8 +26,8 @@ class PoolRanking:
     """Of all queries of the language; translations share one."""
     passage_counts: Mapping[str, int]
     """Candidates of each language, in pool order."""
-    clusters: Ints | None = None
-    """The number of the cluster of each query; None: every query id is one of its own, and there is no interval."""
+    clusters: Ints
+    """The number of the cluster of each query."""
     in_language: Ints | None = None
     """The rank of each relevant passage among those of its own language; None where that was not searched."""
 
