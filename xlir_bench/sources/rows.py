@@ -170,7 +170,7 @@ def tabbed_judgement(line: str) -> dict[str, Any]:
 
 
 def judgements(
-    path: Path, faults: Faults, parse: Callable[[str], dict[str, Any]] = json_object
+    path: Path, faults: Faults, parse: Callable[[str], dict[str, Any]]
 ) -> Iterator[tuple[str, str, str, int]]:
     """The place, query, passage and grade of each judgement; `parse` gives lines BEIR's columns."""
     query, passage, grade = QREL_COLUMNS
