@@ -88,7 +88,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     """The collection in these files; all their faults are reported at once."""
     faults = Faults(f"the data of task {task.name!r}")
     asked: dict[str, _Texts] = defaultdict(_Texts)
-    judged: dict[str, list[tuple[str, str, int]]] = {}
+    judged: dict[str, dict[tuple[str, str], int]] = {}
     sought: dict[str, dict[Paths, str]] = defaultdict(dict)
     wanted: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, LanguageTexts] = defaultdict(LanguageTexts)
@@ -98,8 +98,8 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         if (lang := subset.queries_lang) and (paths := subset.paths("queries")):
             oddities = languages[lang].oddities
             asked[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities))
-            judged[label] = list(_judgements(subset.files["qrels"], faults))
-            wanted[subset.corpus_lang] |= {passage for _, passage, _ in judged[label]}
+            judged[label] = _judgements(subset.files["qrels"], faults)
+            wanted[subset.corpus_lang] |= {passage for _, passage in judged[label]}
     rows_of = {
         lang: _add_passages(languages[lang], lang, groups, wanted[lang], options, faults)
         for lang, groups in sorted(sought.items())
@@ -113,7 +113,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         lang, passage_lang = subset.queries_lang, subset.corpus_lang
         questions = asked[lang].read[subset.paths("queries")]
         known = rows_of[passage_lang][subset.paths("corpus")]
-        for query, passage, grade in found:
+        for (query, passage), grade in found.items():
             if query not in questions:
                 languages[lang].oddities[UNASKED] += 1
             elif passage in known:
@@ -233,8 +233,8 @@ def _topic(row: dict[str, Any], lang: str) -> dict[str, Any]:
     raise ValueError(f"there is no topic whose 'lang' is {lang!r} and whose 'source' is 'original'")
 
 
-def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, str, int]]:
-    """Query, passage and grade, where that is above 0; a pair that is judged twice must be judged alike."""
+def _judgements(paths: Sequence[Path], faults: Faults) -> dict[tuple[str, str], int]:
+    """Grades above 0 by query and passage; a pair that is judged twice must be judged alike."""
     grades: dict[tuple[str, str], int] = {}
     for path in paths:
         parse = tabbed_judgement if path.suffix == ".tsv" else json_object
@@ -242,4 +242,4 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
             with faults.at(path, place):
                 if grades.setdefault((query, passage), grade) != grade:
                     raise ValueError(f"{query!r} and {passage!r} have two scores")
-    yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)
+    return {pair: grade for pair, grade in grades.items() if grade > 0}
