@@ -13,15 +13,15 @@ def cost_blocks(cost: CostPart) -> list[Block]:
     machine = cost.machine
     blocks: list[Block] = [
         Lines(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
-        _variants(cost),
+        Table.of(_variants(cost)),
         Lines(
             "unbeaten by latency, or by size of the index: no other unbeaten variant is at least as good in both mean"
             " map and this cost, and better in one; a variant is faster only if it is faster in every round"
         ),
         Lines(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
-        _latencies(cost),
+        Table.of(_latencies(cost)),
         Lines("the model"),
-        _models(cost),
+        Table.of(_models(cost)),
     ]
     if cost.peak_memory_bytes:
         peak = f"peak memory of the process with the first of them: {size(cost.peak_memory_bytes)}"
@@ -41,11 +41,18 @@ def cost_blocks(cost: CostPart) -> list[Block]:
     return [*blocks, Lines("; ".join(filter(None, facts))), Lines(method)]
 
 
-def _variants(cost: CostPart) -> Table:
+def first_costs(cost: CostPart) -> dict[str, str]:
+    """By column, what the first variant and its model cost, and where: of whole vectors and exact search."""
+    machine = cost.machine
+    where = f"{machine.processor}, threads: {machine.threads}, {machine.device}"
+    return _variants(cost)[0] | _latencies(cost)[0] | _models(cost)[0] | {"machine": where}
+
+
+def _variants(cost: CostPart) -> list[dict[str, str]]:
     """A row for each variant: quality, latency, size, and by which costs it is unbeaten."""
     first = cost.variants[0]
     kinds = [kind for kind in Kind if kind in first.map]
-    return Table.of([
+    return [
         {
             "variant": variant_name(v),
             **{kind.value: number(v.map.get(kind)) for kind in kinds},
@@ -58,12 +65,12 @@ def _variants(cost: CostPart) -> Table:
             "unbeaten by": ", ".join(v.unbeaten),
         }
         for v in cost.variants
-    ])  # fmt: skip
+    ]
 
 
-def _latencies(cost: CostPart) -> Table:
+def _latencies(cost: CostPart) -> list[dict[str, str]]:
     """Percentiles of a query and of a batch, and how much of a query is encoding and how much search."""
-    return Table.of([
+    return [
         {
             "variant": variant_name(v),
             "p50": milliseconds(v.query.p50),
@@ -77,13 +84,13 @@ def _latencies(cost: CostPart) -> Table:
             "queries/s": rate(1000 * cost.batch / v.batch.p50),
         }
         for v in cost.variants
-    ])  # fmt: skip
+    ]
 
 
-def _models(cost: CostPart) -> Table:
+def _models(cost: CostPart) -> list[dict[str, str]]:
     """A row for each dtype: what does not depend on dimensions and index."""
     on_gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
-    return Table.of([
+    return [
         {
             "dtype": model.dtype,
             "dimension": f"{model.dimension:,}",
@@ -95,7 +102,7 @@ def _models(cost: CostPart) -> Table:
             **({"GPU memory": size(model.gpu_memory_bytes)} if on_gpu else {}),
         }
         for model in cost.models
-    ])  # fmt: skip
+    ]
 
 
 def variant_name(variant: VariantPart) -> str:

@@ -20,18 +20,9 @@ from xlir_bench.rendering.document import (
     escape,
     italic,
 )
-from xlir_bench.rendering.numbers import (
-    bounds,
-    interval,
-    millions,
-    milliseconds,
-    rate,
-    short,
-    signed,
-    size,
-)
+from xlir_bench.rendering.numbers import bounds, interval, millions, rate, short, signed
 from xlir_bench.reports import tables
-from xlir_bench.reports.cost import cost_blocks
+from xlir_bench.reports.cost import cost_blocks, first_costs
 from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Entry, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.single_page import html_page
@@ -56,6 +47,11 @@ RANKED = (
 )
 AS_CODE = ("revision", "query prompt", "passage prompt", "weights", "fingerprint", "task digest")
 ABSENT = ("none", "-")
+COSTS = (
+    "query ms", "p95", "p99", "queries/s", "passages/s", "bytes a vector", "index size", "parameters", "weights",
+    "load", "machine",
+)  # fmt: skip
+"""What of an encoder's costs stands beside those of others."""
 CHOSEN = "†"
 """Marks an encoder whose settings were chosen on the task."""
 
@@ -333,34 +329,18 @@ def _costs(task: TaskBoard) -> list[str | Block]:
     """What the encoders cost in use; nothing where none was profiled."""
     if not any(row.record.profile.cost for row in task.rows):
         return []
-    headers = ["#", "encoder", "query ms", "p95", "p99", "queries/s", "passages/s"]
-    headers += ["bytes a vector", "index size", "parameters", "weights", "load", "machine"]
-    rows = [[i, _link(task, row), *_cost_cells(row.record)] for i, row in enumerate(task.rows, 1)]
+    rows: list[list[object]] = []
+    for i, row in enumerate(task.rows, 1):
+        cost, parameters = row.record.profile.cost, millions(row.record.encoder.parameters)
+        cells = ({} if cost is None else first_costs(cost)) | {"parameters": parameters}
+        rows.append([i, _link(task, row), *(cells.get(column, "") for column in COSTS)])
     reading = (
         "Of whole vectors and exact search, one query encoded and searched for in the pool of all languages (p50,"
         " p95, p99); queries/s in batches. Only figures of one machine can be compared. Other dtypes, fewer"
         " dimensions and other indexes stand on the encoders' pages. Made by `xlir-bench profile`; blank where"
         " it was not run."
     )
-    return ["## What it costs", Table(headers, rows, text=2), reading]
-
-
-def _cost_cells(record: ResultRecord) -> list[str]:
-    measured, parameters = record.profile.cost, millions(record.encoder.parameters)
-    if measured is None:
-        return ["", "", "", "", "", "", "", parameters, "", "", ""]
-    variant, model, machine = measured.variants[0], measured.models[0], measured.machine
-    return [
-        *map(milliseconds, (variant.query.p50, variant.query.p95, variant.query.p99)),
-        rate(1000 * measured.batch / variant.batch.p50),
-        rate(model.passages_per_second),
-        f"{variant.bytes_per_vector:,.0f}",
-        size(variant.index_bytes),
-        parameters,
-        size(model.weights_bytes),
-        f"{model.load_seconds:.2f} s",
-        f"{machine.processor}, threads: {machine.threads}, {machine.device}",
-    ]
+    return ["## What it costs", Table(["#", "encoder", *COSTS], rows, text=2), reading]
 
 
 def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:
