@@ -67,7 +67,7 @@ def mean_and_deviation(values: Sequence[float], text: Written = number) -> str:
 
 def milliseconds(value: float) -> str:
     """About three significant figures."""
-    return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:.2f}" if value < 10 else big(value)
 
 
 def rate(value: float | None) -> str:

@@ -103,6 +103,11 @@ class TaskBoard:
         """The kinds of setting that any encoder was measured in."""
         return [kind for kind in Kind if any(row.score(kind) for row in self.rows)]
 
+    @property
+    def ranked_by(self) -> Kind:
+        """The hardest kind of setting that it has."""
+        return next(kind for kind in RANKED_BY if kind in self.kinds)
+
     @cached_property
     def langs(self) -> list[str]:
         """The query languages, by code."""
@@ -254,15 +259,14 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
     }
     # By what the files say, not by where they lie: the same results anywhere give the same board.
     for result in sorted(results, key=lambda r: (r.record.created, r.record.model_dump_json())):
-        record = result.record
-        if reason := _why_not_ranked(result, whole):
+        record, reason = result.record, _why_not_ranked(result, whole)
+        if reason is None:
+            key = (_Key.of(record), record.encoder.slug)
+            if ranked.get(key, result).record != record:
+                reason = "an older run of a ranked one"
+            ranked[key] = result
+        if reason is not None:
             left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
-            continue
-        key = (_Key.of(record), record.encoder.slug)
-        if key in ranked and ranked[key].record != record:
-            reason = "an older run of a ranked one"
-            left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
-        ranked[key] = result
     return list(ranked.values()), left_out
 
 

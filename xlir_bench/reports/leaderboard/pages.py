@@ -281,8 +281,8 @@ def _link(task: TaskBoard, row: Entry) -> Markdown:
 
 
 def _legend(task: TaskBoard) -> str:
-    pooled = Kind.MULTILINGUAL in task.kinds
-    ranked_in = "pool of all languages" if pooled else f"{task.kinds[-1].value} settings"
+    kind = task.ranked_by
+    ranked_in = "pool of all languages" if kind == Kind.MULTILINGUAL else f"{kind.value} settings"
     lines = [
         f"Best first by {escape(task.main)} of the {ranked_in};"
         " the best of each column in bold. In brackets the 95 % interval, resampled by"

@@ -24,13 +24,7 @@ from xlir_bench.rendering.numbers import rounded
 from xlir_bench.reports import tables
 from xlir_bench.reports.alignment import MATRIX_DIGITS, alignment_data
 from xlir_bench.reports.generated import MARKER
-from xlir_bench.reports.leaderboard.board import (
-    RANKED_BY,
-    Board,
-    Entry,
-    TaskBoard,
-    standings_explained,
-)
+from xlir_bench.reports.leaderboard.board import Board, Entry, TaskBoard, standings_explained
 from xlir_bench.reports.scores import MEAN, SOURCES, Score
 from xlir_bench.results import Result
 from xlir_bench.results.schema import SettingPart
@@ -126,7 +120,7 @@ def _task(board: TaskBoard, progress: Progress) -> dict[str, Any]:
         "kinds": board.kinds,
         "counts": [[kind, board.count(kind)] for kind in board.kinds],
         "measures": first.options.measures,
-        "rankedBy": next(kind for kind in RANKED_BY if kind in board.kinds),
+        "rankedBy": board.ranked_by,
         "chance": {kind: Score(kind, board.main).chance(first) for kind in board.kinds},
         "main": board.main,
         "told": standings_explained(board),
@@ -261,7 +255,7 @@ class _Answered:
 
 def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
     """For the page: of each language the questions that some encoder fails or answers best, and what all made of them."""
-    kind = next(kind for kind in RANKED_BY if kind in board.kinds)
+    kind = board.ranked_by
     results = (Result.load(row.folder) for row in board.rows)
     answered = [_Answered.of(r, board.main, kind) if r.has_values else None for r in results]
     known = [each for each in answered if each is not None]
