@@ -65,10 +65,9 @@ def own_code(lang: str) -> str:
     return _OWN.get(lang, lang)
 
 
-_CODES = list(FLORES.items())
 _OWN: Mapping[str, str] = {  # of several codes of one language the first counts, which comes last
     name: code
-    for code, flores in _CODES[::-1]
+    for code, flores in reversed(list(FLORES.items()))
     for name in (*MACRO.get(code, ()), flores.partition("_")[0], flores)
 }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, Transformer
 from torch.nn import ModuleList
 
 from xlir_bench.encoders.digest import fingerprint
@@ -46,6 +46,13 @@ class Base:
     """From the model that is trained to the one that is evaluated and saved."""
     pruning: Mapping[str, Any] | None = None
     """How its vocabulary was cut, as the record of the run has it."""
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a table of token vectors, with nothing behind it that learns."""
+        first, *others = self.model
+        learning = any(True for module in others for _ in module.parameters())
+        return isinstance(first, StaticEmbedding) and not learning
 
 
 def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
@@ -119,12 +126,9 @@ def _loaded(options: TrainOptions) -> Base:
     return Base(model, place.name, place.weights_digest, prompts, notes + prompts.notes)
 
 
-def freeze(model: Any, count: int) -> str:
-    """Leave the vectors of the vocabulary untrained and, if `count` is above 0, all up to so many layers.
-
-    Returns a note that says so.
-    """
-    transformer = model[0].auto_model
+def freeze(base: Base, count: int) -> Base:
+    """Leave the vectors of the vocabulary untrained and, if `count` is above 0, all up to so many layers."""
+    transformer = base.model[0].auto_model
     words = transformer.get_input_embeddings()
     parts, frozen = [words], "the vectors of its vocabulary"
     if count:
@@ -145,6 +149,7 @@ def freeze(model: Any, count: int) -> str:
         frozen = f"all that comes before its layers, and the first {count} of {len(layers)}"
     for part in parts:
         part.requires_grad_(False)
-    total = sum(p.numel() for p in model.parameters())
-    untrained = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    return f"not trained: {frozen} ({untrained / 1e6:,.1f} of {total / 1e6:,.1f} M weights)"
+    total = sum(p.numel() for p in base.model.parameters())
+    untrained = sum(p.numel() for p in base.model.parameters() if not p.requires_grad)
+    note = f"not trained: {frozen} ({untrained / 1e6:,.1f} of {total / 1e6:,.1f} M weights)"
+    return replace(base, notes=(*base.notes, note))

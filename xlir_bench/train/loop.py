@@ -27,13 +27,7 @@ from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import BatchLoss, LossNotFiniteError
 from xlir_bench.train.plan import BatchCollator, Plan
 from xlir_bench.train.processes import launched, rank, shared
-from xlir_bench.train.static import (
-    RememberedTokens,
-    RowAdam,
-    SparseTable,
-    clip_gradients,
-    is_static,
-)
+from xlir_bench.train.static import RememberedTokens, RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
 EVALUATION_SHARE = 0.1
@@ -123,8 +117,7 @@ class Loop:
         return outcome, log
 
     def _trainer(self, watcher: Watcher) -> Any:
-        options, model = self.options, self.base.model
-        static = is_static(model)
+        options, model, static = self.options, self.base.model, self.base.is_static
         evaluator = None
         if self.evaluate is not None:
             evaluator = HarnessEvaluator(self.evaluate, options.select_by, watcher.log)
@@ -164,7 +157,7 @@ class Loop:
         return trainer
 
     def _arguments(self) -> Any:
-        options, static = self.options, is_static(self.base.model)
+        options, static = self.options, self.base.is_static
         device = training_device(options, static)
         # A checkpoint has the weights, and two of Adam's numbers for each that is trained.
         size = sum(

@@ -51,13 +51,6 @@ def new_static(
     return _model(tokenizer, vectors), shares
 
 
-def is_static(model: Any) -> bool:
-    """Whether a model is a table of token vectors, with nothing behind it that learns."""
-    first, *others = model
-    learning = any(True for module in others for _ in module.parameters())
-    return isinstance(first, StaticEmbedding) and not learning
-
-
 def learn_tokenizer(texts: Iterable[str], size: int, romanise: bool = False) -> Any:
     """A byte-pair vocabulary of these texts; the same one from the same texts."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))

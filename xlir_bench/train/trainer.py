@@ -36,7 +36,7 @@ from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.row_files import source_digest
 from xlir_bench.train.row_store import RowStore, open_rows, store_rows
 from xlir_bench.train.rows import Row, no_codes
-from xlir_bench.train.static import is_static, quantise
+from xlir_bench.train.static import quantise
 from xlir_bench.train.teaching import project, teach
 from xlir_bench.train.watching import selection
 from xlir_bench.untrusted import load_json, read_json, validated
@@ -275,9 +275,9 @@ class _Run:
     def _prepared(self, plan: Plan) -> Base:
         """The model as the loop trains it."""
         options, base = self.options, self.base(plan.store)
-        if is_static(base.model):
+        if base.is_static:
             options.refuse_static()
-        training_device(options, is_static(base.model))
+        training_device(options, base.is_static)
         if plan.teacher is None:
             return base
         stored = Path(options.model) / PROJECTION
@@ -315,8 +315,7 @@ class _Run:
         if self.options.prune_vocabulary is not None:
             base = self.pruning.prune(base, store, kept)
         if self.options.frozen_layers is not None:
-            note = freeze(base.model, self.options.frozen_layers)
-            base = replace(base, notes=(*base.notes, note))
+            base = freeze(base, self.options.frozen_layers)
         return base
 
     def save(self, base: Base) -> None:
