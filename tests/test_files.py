@@ -236,3 +236,11 @@ def test_on_windows_what_a_killed_writer_left_is_swept(windows, tmp_path):
     (tmp_path / ".new.tmp").touch()
     files.sweep(tmp_path)
     assert (names(tmp_path), windows.opened) == ([".new.tmp"], {})
+
+
+def test_a_path_of_a_user_who_is_not_here_is_a_path_like_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/reader")
+    assert files.expanded("~/model") == Path("/home/reader/model")
+    assert files.expanded("~no-such-user/model") == Path("~no-such-user/model")

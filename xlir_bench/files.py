@@ -279,6 +279,11 @@ def most_unpacked(size: int) -> int:
     return ALWAYS_UNPACKED + MOST_UNPACKED * size
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with its `~` written out; one of a user who is not on this machine stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # that of pathlib fails where there is no such user
+
+
 def safe_name(name: str, longest: int = LONGEST, also: str = "") -> str:
     """`name` with everything outside ``A-Za-z0-9._-`` written as ``_`` and its bytes in hexadecimal.
 

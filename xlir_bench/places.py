@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xlir_bench import objectstore
 from xlir_bench.errors import InputError
+from xlir_bench.files import expanded
 
 
 def cache_root() -> Path:
@@ -21,7 +22,7 @@ def cache_root() -> Path:
 def cache_folder(stated: str | Path) -> Path:
     """The folder of a cache; that of a URL is where its files are staged."""
     url = str(stated)
-    return objectstore.staging(url) if "://" in url else Path(stated).expanduser()
+    return objectstore.staging(url) if "://" in url else expanded(stated)
 
 
 def data_cache() -> Path:
@@ -39,7 +40,7 @@ def data_root(option: Path | None) -> Path | None:
     stated = os.environ.get("XLIR_DATA")
     if option is None and not stated:
         return None
-    root = Path(stated or "").expanduser() if option is None else option
+    root = expanded(stated or "") if option is None else option
     if not root.is_dir():
         source = "XLIR_DATA" if option is None else "--data"
         raise InputError(

@@ -15,7 +15,7 @@ from xlir_bench.encoders.layout import PICKLES, ModelLayout
 from xlir_bench.encoders.libraries import quiet_hub
 from xlir_bench.encoders.packaged import NOTE, packaged_folder
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.files import FULL
+from xlir_bench.files import FULL, expanded
 from xlir_bench.options.encoding import EncoderOptions
 
 NOT_WANTED = (
@@ -77,7 +77,7 @@ class Place:
 
 def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
     """The folder of a path, a ``package:`` or a hub id; downloads what the hub has and this machine does not."""
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if spec.startswith("package:") and not path.exists():
         name = spec.removeprefix("package:")
         return Place(packaged_folder(name), name, name, True, (NOTE,))

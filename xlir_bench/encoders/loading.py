@@ -22,6 +22,7 @@ from xlir_bench.encoders.transformer import InMemoryEncoder, SparseEncoder, Tran
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.extras import require
+from xlir_bench.files import expanded
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
 
@@ -30,7 +31,7 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "py": lambda spec, options: PythonEncoder(*python_target(spec), options),
     "sparse": lambda spec, options: load_model(spec, options, SPARSE),
     "colbert": lambda spec, options: load_model(spec, options, MULTI_VECTOR),
-    "npy": lambda folder, options: StoredVectors(Path(folder).expanduser(), options),
+    "npy": lambda folder, options: StoredVectors(expanded(folder), options),
     "package": lambda name, options: load_model(f"package:{name}", options),
     "http": lambda rest, options: load_http(f"http:{rest}", options),
     "https": lambda rest, options: load_http(f"https:{rest}", options),

@@ -21,7 +21,7 @@ from xlir_bench.encoders.digest import PROBES, fingerprint, probed_fingerprint, 
 from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, unused_notes
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
-from xlir_bench.files import file_digest
+from xlir_bench.files import expanded, file_digest
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import ROLES, Floats, Role
 
@@ -129,7 +129,7 @@ def python_target(spec: str) -> tuple[str, Any, str]:
     if not where or not attribute:
         raise InputError(f"py:{spec}: give py:<file-or-module>:<attribute>, as py:model.py:encode")
     is_file = where.endswith(".py") or os.sep in where or "/" in where
-    module, path = _file_module(Path(where).expanduser()) if is_file else _named_module(where)
+    module, path = _file_module(expanded(where)) if is_file else _named_module(where)
     target: Any = module
     for part in attribute.split("."):
         if not hasattr(target, part):

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,6 +22,7 @@ from xlir_bench.encoders.refusal import refuse_unsafe
 from xlir_bench.encoders.tokens import token_ids
 from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.extras import require
+from xlir_bench.files import expanded
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role, TokenCounts
 
@@ -139,7 +139,7 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     prefix, colon, rest = spec.partition(":")
     if colon and prefix == "py":
         return PythonReranker(*python_target(rest))
-    if not spec.strip() or (colon and not Path(spec).expanduser().exists()):
+    if not spec.strip() or (colon and not expanded(spec).exists()):
         raise InputError(f"--rerank {spec!r}: give a cross encoder: folder, hub id or py:FILE:NAME")
     require("models", f"--rerank {spec}")
     if options.device is not None:  # pairs come last: whatever is encoded before would be in vain

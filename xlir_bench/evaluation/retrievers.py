@@ -81,7 +81,7 @@ def _of_one(
         if far:
             if options.search_device.partition(":")[0] not in (CPU, executor.device):
                 raise InputError(
-                    f"--search-device {options.search_device}: workers search on theirs, {executor.device}"
+                    f"--search-device {options.search_device}: workers have {executor.device}: leave it out, or name that"
                 )
             if not isinstance(encoder, str | os.PathLike) or options.cache is None:
                 raise InputError(

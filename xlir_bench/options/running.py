@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.executor import place
-from xlir_bench.files import file_digest
+from xlir_bench.files import expanded, file_digest
 from xlir_bench.options.stating import (
     DATA,
     MEASURED,
@@ -171,7 +171,7 @@ class RunOptions:
             object.__setattr__(self, "cache", cache_folder(self.cache))
         for name in ("data", "lexicon"):
             if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(given).expanduser())
+                object.__setattr__(self, name, expanded(given))
 
     @property
     def word_lists(self) -> Path | None:

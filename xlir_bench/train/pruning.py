@@ -198,7 +198,9 @@ class Pruning:
 def _tokenizer_json(base: Base) -> dict[str, Any]:
     tokenizer: Any = getattr(base.model[0], "tokenizer", None)
     if not hasattr(tokenizer, "backend_tokenizer"):
-        raise InputError(f"--prune-vocabulary: {base.name} has no tokenizer of `tokenizers`")
+        raise InputError(
+            f"--prune-vocabulary: {base.name} has no tokenizer of the library `tokenizers`: train it without"
+        )
     stated: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return stated
 
@@ -320,7 +322,9 @@ def _small_tokenizer(stated: Mapping[str, Any], new_id: Mapping[int, int]) -> An
     }
     small = Tokenizer.from_str(json.dumps({**stated, **parts}))
     if small.get_vocab() != {x: new_id[n] for x, n in _all_pieces(stated).items() if n in new_id}:
-        raise XlirError("--prune-vocabulary: this tokenizer numbers its pieces in a way of its own")
+        raise XlirError(
+            "--prune-vocabulary: this tokenizer numbers its pieces in a way of its own: train without"
+        )
     return small
 
 
