@@ -79,9 +79,8 @@ def check_training(
             by_source[name] += 1
             nulls += row.nulls
             count_origin(origins, row)
-            for side in SIDES:
-                for lang, text in row.side(side).items():
-                    lengths[side, lang][len(text)] += 1
+            for side, lang, text in row.texts():
+                lengths[side, lang][len(text)] += 1
             pairs.update((q, a) for q in row.question for a in row.answer)
             for lang, text in row.question.items():
                 same_text[lang] += text.strip() == row.answer.get(lang, "").strip()

@@ -17,7 +17,7 @@ from xlir_bench.sources import ON_DISK, data_state, load_present
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
 from xlir_bench.train.row_files import read_rows
-from xlir_bench.train.rows import SIDES, Row, chunked
+from xlir_bench.train.rows import Row, chunked
 
 EXACT_FROM = 6
 """Evaluation texts with fewer letters are not compared: they are everyday words and numbers."""
@@ -149,12 +149,12 @@ class LeakageReport:
 
     def add(self, rows: Sequence[Row]) -> list[bool]:
         """Check and count rows; for each, whether it holds an evaluation text."""
-        texts = [text for row in rows for side in SIDES for text in row.side(side).values()]
+        texts = [text for row in rows for _, _, text in row.texts()]
         matches = iter(self.evaluation.matches(texts))
         leaks = []
         for row in rows:
             hits: dict[Owner, tuple[str, int]] = {}
-            for _ in (text for side in SIDES for text in row.side(side)):
+            for _ in row.texts():
                 for number, match in next(matches).items():
                     for owner in self.evaluation.owners[number]:
                         if match == EXACT or owner not in hits:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 
@@ -65,7 +66,8 @@ class Plan:
 
     def planned_rows(self) -> Any:
         """Which rows of the store the batches have, each once, in their order."""
-        return np.unique(self.dataset().data.column("row").combine_chunks().flatten().to_numpy())
+        rows = pc.unique(pc.list_flatten(self.dataset().data.column("row")))
+        return np.sort(rows.to_numpy())
 
 
 def write_plan(

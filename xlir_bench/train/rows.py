@@ -43,6 +43,10 @@ class Row:
         texts: Mapping[str, str] = getattr(self, name)
         return texts
 
+    def texts(self) -> Iterator[tuple[str, str, str]]:
+        """Every text, behind its side and language."""
+        return ((side, lang, text) for side in SIDES for lang, text in self.side(side).items())
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -111,10 +115,9 @@ def join_line(row: Row, line: Row) -> Row:
     The texts are added to the dictionaries of `row`, which `parse_row` made for it alone: copies would make
     a row of many lines cost the square of their number.
     """
-    for side in SIDES:
-        for lang, text in line.side(side).items():
-            if row.side(side).get(lang, text) != text:
-                raise ValueError(f"id {row.id!r} has two different texts as its {side} in {lang}")
+    for side, lang, text in line.texts():
+        if row.side(side).get(lang, text) != text:
+            raise ValueError(f"id {row.id!r} has two different texts as its {side} in {lang}")
     for side in SIDES:
         cast(dict[str, str], row.side(side)).update(line.side(side))
     return replace(row, origin=join_origins([row.origin, line.origin]))
