@@ -282,9 +282,9 @@ def test_every_choice_of_an_option_is_explained(page, command, option):
 
 
 def test_every_recipe_that_ships_has_a_row():
-    from xlir_bench.experiment import shipped_recipes
+    from xlir_bench.experiment import bundled_recipes
 
     rows = re.findall(
         r"^\| (`.*?`) \|", (ROOT / "docs/experiments.md").read_text("utf-8"), re.MULTILINE
     )
-    assert {*shipped_recipes()} == {*re.findall(r"`([\w-]+)`", " ".join(rows))}
+    assert {*bundled_recipes()} == {*re.findall(r"`([\w-]+)`", " ".join(rows))}

@@ -6,7 +6,7 @@ import pytest
 from recipes import REDUCED, with_lines
 
 from xlir_bench.errors import InputError
-from xlir_bench.experiment import find_recipe, recipe_tasks, shipped_recipes
+from xlir_bench.experiment import bundled_recipes, find_recipe, recipe_tasks
 from xlir_bench.recipe import Choice, Variant, parse_recipe
 from xlir_bench.tasks import catalogue
 
@@ -127,7 +127,7 @@ def test_an_option_of_a_loss_that_is_not_there_is_refused() -> None:
 
 
 def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
-    shipped = shipped_recipes()
+    shipped = bundled_recipes()
     assert {
         "mini", "paper-xlmr", "paper-labse", "alpha-sweep", "batch-size", "loss-comparison",
         "synthetic-data", "hybrid-pretrained", "domain-shift", "synthetic-tydiqa", "objectives-captions",

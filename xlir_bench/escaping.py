@@ -69,7 +69,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
         for form in _forms(secret):
             text = text.replace(form, HIDDEN)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
-    return _QUERY.sub(lambda found: found[1] + _without_values(found[2]), text)
+    return _QUERY.sub(lambda match: match[1] + _without_values(match[2]), text)
 
 
 def redacted_command(arguments: Sequence[str]) -> list[str]:

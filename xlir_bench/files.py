@@ -303,8 +303,8 @@ def safe_name(name: str, longest: int = LONGEST, also: str = "") -> str:
     return escaped or "_"
 
 
-def _hexadecimal(found: re.Match[str]) -> str:
-    return "".join(f"_{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))
+def _hexadecimal(match: re.Match[str]) -> str:
+    return "".join(f"_{byte:02x}" for byte in match[0].encode("utf-8", "surrogatepass"))
 
 
 def _remove(path: Path, handle: int) -> None:

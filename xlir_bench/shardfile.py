@@ -45,8 +45,8 @@ def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -
 
 def is_sound(path: Path) -> bool:
     """Whether the digest of the file is that of its name; reads all of it."""
-    found = files.file_digest(objectstore.fetched(path), files.blake2b_128)
-    return path.stem.rpartition("-")[2] == found
+    digest = files.file_digest(objectstore.fetched(path), files.blake2b_128)
+    return path.stem.rpartition("-")[2] == digest
 
 
 def read_keys(path: Path) -> NDArray[np.uint64]:

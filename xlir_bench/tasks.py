@@ -162,9 +162,11 @@ class Task(_Stated):
         asked = self._asked(langs).items()
         pool = self._sides(langs)[1]
         settings = {
-            Kind.MONOLINGUAL: (Setting(q, (q,)) for q, found in asked if q in found),
-            Kind.CROSS_LINGUAL: (Setting(q, (p,)) for q, found in asked for p in found if p != q),
-            Kind.MULTILINGUAL: (Setting(q, pool) for q, found in asked if len(found) > 1),
+            Kind.MONOLINGUAL: (Setting(q, (q,)) for q, answered in asked if q in answered),
+            Kind.CROSS_LINGUAL: (
+                Setting(q, (p,)) for q, answered in asked for p in answered if p != q
+            ),
+            Kind.MULTILINGUAL: (Setting(q, pool) for q, answered in asked if len(answered) > 1),
         }
         wanted = self.kinds if kinds is None else {*self.kinds}.intersection(kinds)
         return [each for kind in Kind if kind in wanted for each in settings[kind]]
@@ -172,11 +174,11 @@ class Task(_Stated):
     def setting_counts(self) -> dict[Kind, int]:
         """How many settings of each kind there are."""
         asked = self._asked(None)
-        monolingual = sum(lang in found for lang, found in asked.items())
+        monolingual = sum(lang in answered for lang, answered in asked.items())
         counts = {
             Kind.MONOLINGUAL: monolingual,
             Kind.CROSS_LINGUAL: sum(map(len, asked.values())) - monolingual,
-            Kind.MULTILINGUAL: sum(len(found) > 1 for found in asked.values()),
+            Kind.MULTILINGUAL: sum(len(answered) > 1 for answered in asked.values()),
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
 

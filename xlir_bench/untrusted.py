@@ -159,9 +159,9 @@ def validated(model: type[T], stated: Any, where: Path | str, what: str, remedy:
     try:
         return TypeAdapter(model).validate_python(stated)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        faults = [_fault(fault["loc"], fault["type"], fault["msg"]) for fault in found[:SHOWN]]
-        more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        faults = [_fault(fault["loc"], fault["type"], fault["msg"]) for fault in errors[:SHOWN]]
+        more = f" (and {len(errors) - SHOWN} more)" if len(errors) > SHOWN else ""
         reason = "; ".join(dict.fromkeys(faults)) + more
     except FAILURES as error:  # of a model's own validators
         reason = shortened(f"{type(error).__name__}: {error}")

@@ -49,7 +49,7 @@ def test_an_evaluation_text_is_found_whatever_its_case_and_spacing(
     spaced = "  " + mini_question.upper().replace(" ", "\u00a0 ")
     report = leaks(tmp_path, row(1), row(2, question={"de": spaced}))
     assert (report.rows, report.leaking) == (2, 1)
-    assert report.found == {"mini": {"en": {"exact": 1, "near": 0}}}
+    assert report.by_task == {"mini": {"en": {"exact": 1, "near": 0}}}
     assert report.examples[0]["row"] == "row-2"
     assert report.examples[0]["text"] == mini_question
 
@@ -62,7 +62,7 @@ def test_a_near_duplicate_and_one_inside_a_paragraph_are_found(
     negative = row(3, negative={"en": mini_question.replace(" ", "-")})
     report = leaks(tmp_path, inside, changed, negative, row(4, answer={"en": PARAGRAPH}))
     assert report.leaking == 3
-    assert report.found == {"mini": {"en": {"exact": 1, "near": 2}}}
+    assert report.by_task == {"mini": {"en": {"exact": 1, "near": 2}}}
 
 
 def near(known: str, text: str) -> bool:

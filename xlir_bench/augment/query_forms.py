@@ -126,12 +126,12 @@ CHANGES: Mapping[QueryForm, Change] = {"lower": lower, "romanised": romanised, "
 @cache
 def _neighbours() -> dict[str, str]:
     """By letter, those beside it and above and below it."""
-    found: dict[str, str] = {}
+    beside: dict[str, str] = {}
     for rows in KEYBOARDS:
         for number, row in enumerate(rows):
             for place, letter in enumerate(row):
                 near = row[max(0, place - 1) : place] + row[place + 1 : place + 2]
                 for other in rows[max(0, number - 1) : number] + rows[number + 1 : number + 2]:
                     near += other[place : place + 1]
-                found[letter] = near
-    return found
+                beside[letter] = near
+    return beside

@@ -132,56 +132,56 @@ def leakage(
     return 1 if report.leaking else 0
 
 
-def _check_blocks(found: TrainingCheck) -> list[Block]:
+def _check_blocks(check: TrainingCheck) -> list[Block]:
     """Rows, languages, pairs, lengths, repetitions and faults."""
     from xlir_bench.train.rows import no_codes
 
-    lines = [f"{plural(count, 'row')} in {name}" for name, count in found.by_source.items()]
+    lines = [f"{plural(count, 'row')} in {name}" for name, count in check.by_source.items()]
     blocks: list[Block] = []
-    if found.rows:
-        lines += origins_told(found.origins, found.rows)
-        blocks += [_languages(found), Lines("characters at the percentiles 5 / 50 / 95 / 100")]
-        langs = list(found.pairs)
+    if check.rows:
+        lines += origins_told(check.origins, check.rows)
+        blocks += [_languages(check), Lines("characters at the percentiles 5 / 50 / 95 / 100")]
+        langs = list(check.pairs)
         if len(langs) > TABLED:
             blocks.append(Lines(f"rows by pairs of {len(langs):,} languages: --json has them"))
         elif len(langs) > 1:
-            rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
+            rows = [[q, *(f"{check.pairs[q][a]:,}" for a in langs)] for q in langs]
             blocks.append(Lines("rows by question language (down) and answer language (across)"))
             blocks.append(Table(["", *langs], rows))
         repeated = (
-            f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
+            f"{check.duplicates:,} repeat an earlier row, {check.repeated_ids:,} have an earlier row's id"
             " (rows of one id never share a batch)"
         )
         blocks.append(Lines(repeated))
-    if found.same_text:
-        counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
+    if check.same_text:
+        counts = ", ".join(f"{lang} {count:,}" for lang, count in check.same_text.items())
         blocks.append(Lines(f"question and answer are the same (no monolingual batch): {counts}"))
-    if found.nulls:
-        blocks.append(Lines(f"read as absent, for they are null: {plural(found.nulls, 'text')}"))
-    if found.unknown_languages:
-        blocks.append(Lines(WARNING + no_codes(found.unknown_languages)))
-    if found.fault_count:
-        shown = len(found.faults)
-        more = f", the first {shown}:" if found.fault_count > shown else ":"
-        title = plural(found.fault_count, "fault") + more
-        blocks.append(Listing(title, tuple(str(fault) for fault in found.faults)))
-    elif found.rows:
+    if check.nulls:
+        blocks.append(Lines(f"read as absent, for they are null: {plural(check.nulls, 'text')}"))
+    if check.unknown_languages:
+        blocks.append(Lines(WARNING + no_codes(check.unknown_languages)))
+    if check.fault_count:
+        shown = len(check.faults)
+        more = f", the first {shown}:" if check.fault_count > shown else ":"
+        title = plural(check.fault_count, "fault") + more
+        blocks.append(Listing(title, tuple(str(fault) for fault in check.faults)))
+    elif check.rows:
         blocks.append(Lines("no faults"))
     return [Lines(*lines), *blocks]
 
 
-def _languages(found: TrainingCheck) -> Table:
+def _languages(check: TrainingCheck) -> Table:
     """Texts by side, each with the percentiles of their lengths; negatives only where there are any."""
     from xlir_bench.train.rows import SIDES
 
-    negatives = any(sides["negative"] for sides in found.languages.values())
+    negatives = any(sides["negative"] for sides in check.languages.values())
     sides = SIDES if negatives else SIDES[:2]
     headers = [x for side in sides for x in (f"{side}s", "characters")]
     rows = []
-    for lang, counts in found.languages.items():
+    for lang, counts in check.languages.items():
         cells = [lang]
         for side in sides:
-            lengths = " / ".join(map(str, found.lengths[side].get(lang, ())))
+            lengths = " / ".join(map(str, check.lengths[side].get(lang, ())))
             cells += [f"{counts[side]:,}", lengths]
         rows.append(cells)
     return Table(["", *headers], rows)
@@ -197,29 +197,29 @@ def origins_told(origins: Mapping[str, int], rows: int) -> list[str]:
     return ["origin of the rows: " + ", ".join(shares)]
 
 
-def _leakage_blocks(found: LeakageReport) -> list[Block]:
+def _leakage_blocks(report: LeakageReport) -> list[Block]:
     """What was compared with what, and what was found by task and language."""
     from xlir_bench.train.card import leaks_table
     from xlir_bench.train.leakage import short_texts
 
-    counted = [f"{task} ({len(x)} languages)" for task, x in found.evaluation.checked.items()]
+    counted = [f"{task} ({len(x)} languages)" for task, x in report.evaluation.checked.items()]
     nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
-    record = found.as_json()
+    record = report.as_json()
     lines = [
-        f"{plural(found.rows, 'row')} compared with {', '.join(counted) or nothing}",
-        *(f"not checked: {task} ({why})" for task, why in found.evaluation.unchecked.items()),
+        f"{plural(report.rows, 'row')} compared with {', '.join(counted) or nothing}",
+        *(f"not checked: {task} ({why})" for task, why in report.evaluation.unchecked.items()),
         *short_texts(record["texts"]),
         record["rule"],
     ]
-    if not found.leaking:
+    if not report.leaking:
         return [Lines(*lines, "no evaluation text found")]
     examples = tuple(
         f"row {leak['row']}: {leak['match']}, {leak['task']} {leak['lang']}: {leak['text'][:SHOWN_TEXT]}"
-        for leak in found.examples
+        for leak in report.examples
     )
     return [
         Lines(*lines),
-        Lines(f"{plural(found.leaking, 'row')} with evaluation text"),
-        leaks_table(found.found),
+        Lines(f"{plural(report.leaking, 'row')} with evaluation text"),
+        leaks_table(report.by_task),
         Listing("for example", examples),
     ]

@@ -225,12 +225,12 @@ def _questions(board: Board, data: DataOptions) -> dict[str, dict[str, Any]]:
     from xlir_bench.reports.leaderboard.single_page import question_data
     from xlir_bench.results import Result
 
-    found = {}
+    by_file = {}
     for task in board.tasks:
         try:
             texts = stored_collection(Result.load(task.rows[0].folder), data)
         except XlirError as error:
             warn(f"no questions of {task.file}: {error}")
         else:
-            found[task.file] = question_data(task, texts)
-    return found
+            by_file[task.file] = question_data(task, texts)
+    return by_file

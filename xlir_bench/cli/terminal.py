@@ -103,13 +103,17 @@ def warn_of_faults(known: TaskCatalogue) -> None:
         warn(str(error))
 
 
-def say_differences(found: Differences, folder: Path) -> int:
+def say_differences(differences: Differences, folder: Path) -> int:
     """Print what ``--check`` found, if anything; the exit code."""
-    names = {"differs": found.changed, "missing": found.missing, "extra": found.extra}
+    names = {
+        "differs": differences.changed,
+        "missing": differences.missing,
+        "extra": differences.extra,
+    }
     for what in names:
         for name in names[what]:
             say(f"{what}: {folder / name}")
-    if not found:
+    if not differences:
         return 0
     say("the same command without --check mends this", err=True)
     return 1

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 def _config_file(path: Path) -> Path:
     """The file that is named; ``paper`` is one that comes with the package."""
-    shipped = path == Path("paper") and not path.exists()
-    return Path(str(files("xlir_bench.train") / "paper.toml")) if shipped else path
+    is_bundled = path == Path("paper") and not path.exists()
+    return Path(str(files("xlir_bench.train") / "paper.toml")) if is_bundled else path
 
 
 @command(config=_config_file)

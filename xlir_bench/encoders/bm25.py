@@ -97,20 +97,20 @@ def _is_paired(lang: str) -> bool:
 
 
 def _pieces(word: str, is_paired: bool) -> list[str]:
-    found: list[str] = []
+    pieces: list[str] = []
     for is_spaceless, characters in groupby(word, _spaceless):
         run = "".join(characters)
         if not is_spaceless:
-            found.append(run)
+            pieces.append(run)
         elif is_paired and len(run) > 1:
-            found += map("".join, pairwise(run))
+            pieces += map("".join, pairwise(run))
         else:
             for character in run:
-                if found and unicodedata.category(character)[0] == "M":
-                    found[-1] += character
+                if pieces and unicodedata.category(character)[0] == "M":
+                    pieces[-1] += character
                 else:
-                    found.append(character)
-    return found
+                    pieces.append(character)
+    return pieces
 
 
 class _Spaced(dict[int, int | None]):

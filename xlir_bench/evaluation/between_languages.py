@@ -119,11 +119,11 @@ def _clusters(collection: Collection) -> dict[Role, dict[str, Ints]]:
         lang: codes.of(lang, np.arange(len(queries.ids)))
         for lang, queries in collection.queries.items()
     }
-    found = {lang: np.full(len(p.ids), -1) for lang, p in collection.passages.items()}
-    for lang in asked.keys() & found.keys():
+    of_passages = {lang: np.full(len(p.ids), -1) for lang, p in collection.passages.items()}
+    for lang in asked.keys() & of_passages.keys():
         if (judged := collection.relevance.get((lang, lang))) is not None:
-            found[lang][judged.passage] = asked[lang][judged.query]
-    return {"query": asked, "passage": found}
+            of_passages[lang][judged.passage] = asked[lang][judged.query]
+    return {"query": asked, "passage": of_passages}
 
 
 def _questions(

@@ -37,7 +37,7 @@ def search(
     for (lang, _), rows in collection.relevance.items():
         if lang in relevant:
             relevant[lang] += len(rows.query)
-    found, shared = {}, Shared()
+    by_setting, shared = {}, Shared()
     numbered = zip(accumulate(relevant.values()), by_lang.values(), strict=True)
     for _, some in groupby(numbered, lambda item: item[0] // TOGETHER):
         wants = [Want.of(collection, asked, *depths) for _, asked in some]
@@ -45,8 +45,10 @@ def search(
             for r in partial.rankings():
                 query, passage, grade = map(shared.of, (r.query, r.passage, r.grade))
                 rank = r.rank.astype(np.int32)
-                found[r.setting] = replace(r, query=query, passage=passage, grade=grade, rank=rank)
-    return [found[setting] for setting in settings]
+                by_setting[r.setting] = replace(
+                    r, query=query, passage=passage, grade=grade, rank=rank
+                )
+    return [by_setting[setting] for setting in settings]
 
 
 def map_by_kind(rankings: Sequence[Ranking], depth: int | None = None) -> dict[Kind, float]:

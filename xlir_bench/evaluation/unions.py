@@ -164,9 +164,9 @@ def _add(sums: Mapping[str, Floats], first: Scored, second: Scored) -> None:
         left, right = (place[:, :k] for place in best)
         again = (right[:, :, None] == left[:, None, :]).any(axis=2)
         union = np.concatenate([left, np.where(again, -1, right)], axis=1)
-        found = score_correlation(first.of(one, union), second.of(two, union))
-        known = np.isfinite(found)
+        correlations = score_correlation(first.of(one, union), second.of(two, union))
+        known = np.isfinite(correlations)
         for scored, row in ((first, one), (second, two)):
             of_lang, question = sums[scored.pool.lang], scored.question[row[known]]
-            of_lang[column, 0, question] += found[known]
+            of_lang[column, 0, question] += correlations[known]
             of_lang[column, 1, question] += 1

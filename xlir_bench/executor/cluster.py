@@ -25,7 +25,7 @@ from typing import Any
 import ray
 
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.executor.jobs import Done, Found, Job, Unit, processor
+from xlir_bench.executor.jobs import Done, Job, Made, Unit, processor
 from xlir_bench.version import __version__
 
 MOST_DEATHS = 5
@@ -191,9 +191,7 @@ class Cluster:
         """What workers have, whatever there is here."""
         return "cuda" if self.gpus else "cpu"
 
-    def run(
-        self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
-    ) -> Iterator[Done[Found]]:
+    def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
         """Every unit once, as workers finish them."""
         return _Crew(self, ray.put(job), iter(units)).work()
 

@@ -11,30 +11,30 @@ from typing import Generic, Protocol, TypeVar
 
 Unit_contra = TypeVar("Unit_contra", contravariant=True)
 Unit = TypeVar("Unit")
-Found = TypeVar("Found")
-Found_co = TypeVar("Found_co", covariant=True)
+Made = TypeVar("Made")
+Made_co = TypeVar("Made_co", covariant=True)
 
 
-class Job(Protocol[Unit_contra, Found_co]):
+class Job(Protocol[Unit_contra, Made_co]):
     """What every unit of some work needs, as plain data that can be sent: names and options, no open file, no model."""
 
-    def open(self) -> Callable[[Unit_contra], Found_co]:
+    def open(self) -> Callable[[Unit_contra], Made_co]:
         """Load models and open files, once a worker; what is returned does one unit after another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[Found]):
+class Done(Generic[Made]):
     """A unit that is over."""
 
     name: str
-    found: Found | None = None
+    made: Made | None = None
     error: Exception | None = None
 
-    def result(self) -> Found:
+    def result(self) -> Made:
         """What the job made of it; what went wrong is raised."""
         if self.error is not None:
             raise self.error
-        return self.found  # type: ignore[return-value]  # without an error it is there
+        return self.made  # type: ignore[return-value]  # without an error it is there
 
 
 class Executor(Protocol):
@@ -56,9 +56,7 @@ class Executor(Protocol):
     def kinds(self) -> Mapping[str, int]:
         """How many workers of each kind of machine there were so far; empty for this process."""
 
-    def run(
-        self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
-    ) -> Iterator[Done[Found]]:
+    def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
         """Every unit (by a name that is its own) once, in any order; they are begun in this one, each when there is
         room for it.
 
@@ -75,9 +73,7 @@ class Local:
     device: str | None = None
     kinds: Mapping[str, int] = field(default_factory=dict)
 
-    def run(
-        self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
-    ) -> Iterator[Done[Found]]:
+    def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
         """The units in their order."""
         work = job.open()
         for name, unit in units:

@@ -14,7 +14,7 @@ from xlir_bench.untrusted import content_of
 RECIPES = Path(__file__).with_name("recipes")
 
 
-def shipped_recipes() -> dict[str, tuple[Recipe, str]]:
+def bundled_recipes() -> dict[str, tuple[Recipe, str]]:
     """Every recipe of the package and its text, by name."""
     texts = {path.stem: path.read_text("utf-8") for path in sorted(RECIPES.glob("*.toml"))}
     return {name: (parse_recipe(text, name), text) for name, text in texts.items()}
@@ -31,7 +31,7 @@ def find_recipe(name: str) -> tuple[Recipe, str]:
     if path.suffix == ".toml" or path.is_file():
         content = content_of(path)
         return parse_recipe(content, name), content.decode("utf-8-sig")
-    shipped = shipped_recipes()
-    if name not in shipped:
-        raise UnknownNameError("recipe", [name], shipped)
-    return shipped[name]
+    recipes = bundled_recipes()
+    if name not in recipes:
+        raise UnknownNameError("recipe", [name], recipes)
+    return recipes[name]

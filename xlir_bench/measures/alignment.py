@@ -158,11 +158,11 @@ def affinity_interval(
         for of in (translations, within)
     )
     *without, value = (semantic_affinity(*of) for of in zip(*means, strict=True))
-    found = np.array(without, float)[present]
-    if value is None or not np.isfinite(found).all():
+    estimates = np.array(without, float)[present]
+    if value is None or not np.isfinite(estimates).all():
         return None
-    variance = (len(found) - 1) / len(found) * ((found - found.mean()) ** 2).sum()
-    half = student_quantile(0.975, len(found) - 1) * float(np.sqrt(variance))
+    variance = (len(estimates) - 1) / len(estimates) * ((estimates - estimates.mean()) ** 2).sum()
+    half = student_quantile(0.975, len(estimates) - 1) * float(np.sqrt(variance))
     return max(0.0, value - half), min(1.0, value + half)
 
 

@@ -75,8 +75,8 @@ def target_language_recall(pool: PoolRanking, k: int) -> PerQuery:
     other = ~pool.same_language
     query, row, size = groups(pool.ranking.query[other])
     rank = pool.ranking.rank[other]
-    found = np.bincount(row, (rank > 0) & (rank <= k), len(query)) / size
-    return PerQuery(query, found, np.full(len(query), min(1.0, k / pool.ranking.candidates)))
+    share = np.bincount(row, (rank > 0) & (rank <= k), len(query)) / size
+    return PerQuery(query, share, np.full(len(query), min(1.0, k / pool.ranking.candidates)))
 
 
 def rank_variance(pool: PoolRanking) -> PerQuery:
@@ -150,9 +150,9 @@ def fairness_p(
     left = np.bincount(row, ~retrieved, len(rows))
     before = size if unretrieved_mean else size - left
     value = (before + (left + 1) / 2)[row]
-    found = pd.Series(rank[retrieved])
+    ranks = pd.Series(rank[retrieved])
     # Their places, from 1; equal ones share the mean of theirs.
-    value[retrieved] = found if unretrieved_mean else found.groupby(row[retrieved]).rank()
+    value[retrieved] = ranks if unretrieved_mean else ranks.groupby(row[retrieved]).rank()
     row_of_group, of_group, in_group = _by_language(row, lang)
     mean = np.bincount(row, value, len(rows)) / size
     spread = np.bincount(row, (value - mean[row]) ** 2, len(rows))

@@ -105,19 +105,19 @@ def _scores(
     # Places below the deepest relevant passage, or below the cut-off, change no value.
     cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
     deepest = relevant.deepest[queries]
-    found = _evaluated(relevant, queries, with_cut, np.minimum(deepest, cut))
-    found |= _evaluated(relevant, queries, whole, deepest)
+    by_measure = _evaluated(relevant, queries, with_cut, np.minimum(deepest, cut))
+    by_measure |= _evaluated(relevant, queries, whole, deepest)
     rows, query = relevant.rows(queries)
     ranks = relevant.rank[rows]
     for measure in (m for m in measures if m not in by_ranx):
         name, _, cut_off = measure.partition("@")
         near = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
-        found[measure] = BY_RANKS[name](query, near)
-    found = {measure: found[measure] for measure in measures}
+        by_measure[measure] = BY_RANKS[name](query, near)
+    by_measure = {measure: by_measure[measure] for measure in measures}
     ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
     for r, start, stop in zip(rankings, ends, ends[1:], strict=False):
         scored = shared.of(r.scored)
-        yield Scores(r.setting, r.candidates, scored, _Expanded(found, like[start:stop]))
+        yield Scores(r.setting, r.candidates, scored, _Expanded(by_measure, like[start:stop]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,8 +317,8 @@ def seed_test(table: Floats) -> SeedTest:
     where s2_A and s2_S are the variances of the columns' and of the rows' means, and s2_AS is the residual mean square.
     It is never taken to be less than its first part, that of the articles alone.
 
-    >>> found = seed_test(np.array([[1.0, 2.0, 3.0, 2.0], [2.0, 3.0, 4.0, 3.0]]))
-    >>> found.difference, round(found.p, 2)
+    >>> test = seed_test(np.array([[1.0, 2.0, 3.0, 2.0], [2.0, 3.0, 4.0, 3.0]]))
+    >>> test.difference, round(test.p, 2)
     (2.5, 0.15)
     """
     mean = float(table.mean())

@@ -56,24 +56,24 @@ def _shifts(ranking: Ranking, scored: Scores, measures: Sequence[str]) -> Mappin
     if not len(decided):
         return {}
     rows = np.isin(ranking.query, decided)
-    touched = replace(
+    affected = replace(
         ranking, query=ranking.query[rows], passage=ranking.passage[rows],
         grade=ranking.grade[rows], rank=ranking.rank[rows], ties=None,
     )  # fmt: skip
-    groups = _Groups.of(touched, ties[:, rows])
+    groups = _Groups.of(affected, ties[:, rows])
     place = np.searchsorted(scored.query, decided)
     worst, best = (
-        score([replace(touched, rank=groups.ranks(touched, is_best))], measures)[0]
+        score([replace(affected, rank=groups.ranks(affected, is_best))], measures)[0]
         for is_best in (False, True)
     )
-    found = {}
+    shifts = {}
     for measure in measures:
         now = scored.values[measure][place]
         others = (groups.expected(measure), worst.values[measure], best.values[measure])
         sums = [float((values - now).sum()) / len(scored.query) for values in others]
         # Sums in another order differ in their last bits.
-        found[measure] = np.where(np.abs(sums) > 1e-12, sums, 0.0)
-    return found
+        shifts[measure] = np.where(np.abs(sums) > 1e-12, sums, 0.0)
+    return shifts
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,10 +184,10 @@ class RunOptions:
         """``sha256:…`` of the word lists that questions are changed by; None where they are not."""
         if self.query_form != "code-switched" or self.word_lists is None:
             return None
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in sorted(self.word_lists.glob("*.tsv")):
-            found.update(f"{path.name} {file_digest(path, 'sha256')}\n".encode())
-        return f"sha256:{found.hexdigest()}"
+            digest.update(f"{path.name} {file_digest(path, 'sha256')}\n".encode())
+        return f"sha256:{digest.hexdigest()}"
 
     @property
     def data_cache(self) -> Path:
@@ -254,7 +254,7 @@ class Shard:
     @classmethod
     def read(cls, text: str) -> Shard:
         """From I/N."""
-        found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
-        if found is None or int(found[1]) > int(found[2]):
+        numbers = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+        if numbers is None or int(numbers[1]) > int(numbers[2]):
             raise ValueError("I/N is wanted, the I-th of N parts, such as 1/8")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(numbers[1]), int(numbers[2]))

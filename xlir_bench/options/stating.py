@@ -114,10 +114,10 @@ def same_option(record: type[Any], name: str) -> Any:
 
 def option_of(stated: Any, name: str, type: Any) -> Option:
     """What `option` stated of a field or parameter of this name and type."""
-    found: Option = stated.metadata[OPTION]
+    declared: Option = stated.metadata[OPTION]
     default = stated.default if stated.default_factory is MISSING else None
-    flag = found.flag or name.replace("_", "-")
-    return replace(found, name=name, type=type, default=default, flag=flag)
+    flag = declared.flag or name.replace("_", "-")
+    return replace(declared, name=name, type=type, default=default, flag=flag)
 
 
 def options_of(record: Any) -> tuple[Option, ...]:
@@ -127,14 +127,14 @@ def options_of(record: Any) -> tuple[Option, ...]:
 
 @cache  # to read the types of a record takes a millisecond
 def _options_of(record: Any) -> tuple[Option, ...]:
-    found: list[Option] = []
+    options: list[Option] = []
     hints = get_type_hints(record)
     for part in fields(record):
         if is_dataclass(hints[part.name]):
-            found += options_of(hints[part.name])
+            options += options_of(hints[part.name])
         elif OPTION in part.metadata:
-            found.append(option_of(part, part.name, hints[part.name]))
-    return tuple(found)
+            options.append(option_of(part, part.name, hints[part.name]))
+    return tuple(options)
 
 
 def build(record: type[Record], given: Mapping[str, Any]) -> Record:

@@ -62,10 +62,10 @@ def parse_source(stated: str | Path) -> TrainingSource:
     spec = str(stated)
     if spec and Path(spec).exists():
         return TrainingSource(spec)
-    found = re.fullmatch(r"(.+?)(?:@(-?[\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(.+?)(?:@(-?[\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
+    if match is None:
         raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
-    name, weight, use = found.groups()
+    name, weight, use = match.groups()
     file, colon, word = name.rpartition(":")
     file = re.sub(r"@-?[\d.]+$", "", file)
     if colon and Path(file).is_file():
@@ -302,12 +302,12 @@ class TrainOptions:
         """How many layers are not trained, 0 for the vectors of the vocabulary alone; None: all is trained."""
         if self.freeze in (None, "embeddings"):
             return None if self.freeze is None else 0
-        found = re.fullmatch(r"layers:([1-9][0-9]*)", self.freeze or "")
-        if found is None:
+        match = re.fullmatch(r"layers:([1-9][0-9]*)", self.freeze or "")
+        if match is None:
             raise InputError(
                 f"--freeze {self.freeze}: say `embeddings`, or `layers:N` (all before the layers, and the first N of them)"
             )
-        return int(found[1])
+        return int(match[1])
 
     def check(self) -> None:
         """Refuse what cannot run before anything is read."""

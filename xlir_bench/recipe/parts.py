@@ -205,8 +205,8 @@ class Variant:
     def opponents(self, choices: Iterable[Choice], among: Iterable[Variant]) -> list[Variant]:
         """The variants that have one of these choices and are else like this one."""
         among = [v for v in among if v.model == self.model and v != self]
-        found = [v for c in choices for v in among if v.has(c) and self._alike(v, c)]
-        return list(dict.fromkeys(found))
+        matching = [v for c in choices for v in among if v.has(c) and self._alike(v, c)]
+        return list(dict.fromkeys(matching))
 
     def _alike(self, other: Variant, choice: Choice) -> bool:
         if not other.trained:

@@ -67,12 +67,12 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
 
 
 def _example_lines(example: Example) -> list[str]:
-    found = "not retrieved" if not example.rank else f"rank {example.rank:,}"
+    place = "not retrieved" if not example.rank else f"rank {example.rank:,}"
     if example.rank_in_language is not None:
-        found += f", {example.rank_in_language:,} in its language"
+        place += f", {example.rank_in_language:,} in its language"
     lines = [
         f"  {example.query_lang} {example.query_id}",
-        f"    {example.answer_id} ({found})",
+        f"    {example.answer_id} ({place})",
         *([f"    instead {example.instead}"] if example.instead else []),
     ]
     if example.texts is None:

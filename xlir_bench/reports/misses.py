@@ -210,8 +210,8 @@ class _Stored:
         misses["alone"] = misses["alone"].fillna(0).astype(int) if len(alone) else None
         best = best[best["rank"] <= limits.rank].merge(asked[[*key, "list"]].drop_duplicates())
         best = best.sort_values(["list", "rank"], ignore_index=True)
-        found = best.merge(asked[["list", "passage_id"]], "left", indicator=True)["_merge"]
-        best["wrong"] = found == "left_only"
+        merged = best.merge(asked[["list", "passage_id"]], "left", indicator=True)["_merge"]
+        best["wrong"] = merged == "left_only"
         topics: dict[str, set[int]] = {}
         for answer in ranks[["passage_id", "cluster"]].drop_duplicates().itertuples():
             for name in _parents(answer.passage_id):
@@ -313,23 +313,23 @@ def _classified(
     misses, best, limits = stored.misses, stored.best, stored.limits
     classes = np.full(len(misses), "lost", object)
     instead = np.full(len(misses), "", object)
-    found = np.zeros(len(misses), bool)
+    is_below = np.zeros(len(misses), bool)
     if "language below" in judged:
-        found = ((misses["alone"] > 0) & (misses["alone"] <= limits.rank)).to_numpy()
-        classes[found] = "language below"
+        is_below = ((misses["alone"] > 0) & (misses["alone"] <= limits.rank)).to_numpy()
+        classes[is_below] = "language below"
         if "own language" in judged:
             own = (best["passage_lang"] == best["query_lang"]).groupby(best["list"]).mean()
             outranked = misses["list"].map(own) >= limits.own_share
             # An answer in the question's language has the others before it.
             outranked &= misses["passage_lang"] != misses["query_lang"]
-            classes[found & outranked.to_numpy()] = "own language"
+            classes[is_below & outranked.to_numpy()] = "own language"
     wrong, answers = _by_list(best[best["wrong"]]), _by_list(stored.asked)
     columns = ["cluster", "query_lang", "query_id", "passage_id"]
     asked = list(misses[columns].itertuples(index=False, name=None))
     # What is above the misses of one question is looked at once.
     lists = [*misses.groupby("list").indices.items()]
     for number, rows in followed(lists, progress, "judge misses", "questions"):
-        rest = rows[~found[rows]]
+        rest = rows[~is_below[rows]]
         if number not in wrong:
             continue
         instead[rows] = first = wrong[number][0][1]
@@ -355,8 +355,8 @@ def _classified(
 
 def _by_list(rows: Frame) -> dict[int, list[tuple[str, str]]]:
     """The language and id of the passages of each list, in their order."""
-    found: dict[int, list[tuple[str, str]]] = {}
+    passages: dict[int, list[tuple[str, str]]] = {}
     columns = rows[["list", "passage_lang", "passage_id"]]
     for number, lang, name in columns.itertuples(index=False, name=None):
-        found.setdefault(number, []).append((lang, name))
-    return found
+        passages.setdefault(number, []).append((lang, name))
+    return passages

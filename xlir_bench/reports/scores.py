@@ -70,11 +70,11 @@ class Score(NamedTuple):
             bias = record.bias.get(RANK_DISTANCE)
             by_lang = {} if bias is None else bias.by_query_lang
             return {lang: value for lang, value in by_lang.items() if isinstance(value, float)}
-        found: dict[str, list[float]] = {}
+        of_lang: dict[str, list[float]] = {}
         for setting in record.settings:
             if setting.kind == self.kind and self.measure in setting.measures:
-                found.setdefault(setting.query_lang, []).append(setting.measures[self.measure])
-        return {lang: sum(values) / len(values) for lang, values in sorted(found.items())}
+                of_lang.setdefault(setting.query_lang, []).append(setting.measures[self.measure])
+        return {lang: sum(values) / len(values) for lang, values in sorted(of_lang.items())}
 
     def text(self, value: float | None) -> str:
         """A value as tables show it."""

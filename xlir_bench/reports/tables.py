@@ -242,23 +242,23 @@ def notes(record: ResultRecord) -> list[str]:
 
 def sections(record: ResultRecord) -> dict[str, tuple[Table, Sequence[str]]]:
     """What a result says besides its scores, by title: a table, and lines below it."""
-    found: dict[str, tuple[Table, Sequence[str]]] = {}
+    tables: dict[str, tuple[Table, Sequence[str]]] = {}
     bias, alignment, index = record.bias, record.alignment, record.profile.index
     for title, table, names in (
         (BIAS, bias_table, BIAS_NAMES),
         ("fairness of the pool, as others measure it", fairness_table, FAIRNESS_NAMES),
     ):
         if readings := [f"  {text}: {how}" for key, (text, how) in names.items() if key in bias]:
-            found[title] = table(record), readings
+            tables[title] = table(record), readings
     if "top10_language_share" in bias:
-        found[SHARES] = share_table(record), ()
+        tables[SHARES] = share_table(record), ()
     if alignment.anisotropy:
         lines = alignment_lines(record)
-        found["how the languages lie to each other"] = alignment_table(alignment), lines
+        tables["how the languages lie to each other"] = alignment_table(alignment), lines
     if alignment.relevance:
-        found["queries and their passages"] = relevance_table(alignment), ()
+        tables["queries and their passages"] = relevance_table(alignment), ()
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        found[TEXTS] = texts_table(record), ()
+        tables[TEXTS] = texts_table(record), ()
     if index is not None:
         rows = [
             {
@@ -269,8 +269,8 @@ def sections(record: ResultRecord) -> dict[str, tuple[Table, Sequence[str]]]:
             for kind, recall in index.recall_of_exact_top100.items()
         ]
         title = f"index {index.factory}, {index.depth} passages asked for"
-        found[title] = Table.of(rows), ()
-    return found
+        tables[title] = Table.of(rows), ()
+    return tables
 
 
 def report(record: ResultRecord) -> list[Block]:
@@ -317,11 +317,11 @@ def language_table(record: ResultRecord, measure: str) -> Table:
     """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
     asked = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
     views = {name: Score(kind, measure).by_query_language(record) for name, kind in asked.items()}
-    found = defaultdict[str, list[float]](list)
+    from_others = defaultdict[str, list[float]](list)
     for s in record.settings:
         if s.kind == Kind.CROSS_LINGUAL and measure in s.measures:
-            found[s.passage_langs[0]].append(s.measures[measure])
-    views["own, from others"] = {lang: sum(of) / len(of) for lang, of in found.items()}
+            from_others[s.passage_langs[0]].append(s.measures[measure])
+    views["own, from others"] = {lang: sum(of) / len(of) for lang, of in from_others.items()}
     means = {name: view for name, view in views.items() if view}
     langs = {lang for view in means.values() for lang in view}
     strength = {lang: sum(view.get(lang, 0.0) for view in means.values()) for lang in langs}

@@ -354,7 +354,7 @@ class AlignmentPart(_Part):
     @property
     def affinity(self) -> dict[str, tuple[float, float | None]]:
         """Semantic Affinity of ``questions`` and ``answers``, beside that of pairs that are no translations."""
-        found = {}
+        by_kind = {}
         for kind, role in ROLE_OF.items():
             pairs: dict[str, PairAlignment] = getattr(self, kind)
             # A language of a single text has no two unlike ones: its mean cosine is stored as 0.
@@ -367,8 +367,8 @@ class AlignmentPart(_Part):
                 ]
                 value, chance = (semantic_affinity(cosine, within) for cosine in of)
                 if value is not None:
-                    found[kind] = (value, chance)
-        return found
+                    by_kind[kind] = (value, chance)
+        return by_kind
 
     @model_validator(mode="after")
     def _has_recall_at_1(self) -> Self:

@@ -181,8 +181,8 @@ class Encoding:
         part, parts = (0, 1) if shard is None else (shard.number - 1, shard.of)
         known, windows = self.known[texts.role], range(0, len(texts.keys), WINDOW)
         whole = len(windows) >= WINDOWS * parts
-        mine = windows[part::parts] if whole else windows
-        for number, start in enumerate(mine, 1):
+        of_part = windows[part::parts] if whole else windows
+        for number, start in enumerate(of_part, 1):
             missing = known.missing(start, WINDOW)
             if not len(missing):
                 continue
@@ -208,7 +208,7 @@ class Encoding:
             if not wanted:
                 continue
             if shard is not None:
-                told = f" {number} of {len(mine)}" if len(mine) > 1 else ""
+                told = f" {number} of {len(of_part)}" if len(of_part) > 1 else ""
                 count = sum(map(len, wanted))
                 self.progress.start(f"encode {texts.role} texts{told}", count, "texts")
             plan.encode(wanted, keep, self.progress.advance)

@@ -221,16 +221,16 @@ class _Known:
 
 
 def _by_lists(
-    setting: Setting, rows: slice, indexes: Sequence[ScoringIndex], found: Sequence[Partial]
+    setting: Setting, rows: slice, indexes: Sequence[ScoringIndex], partials: Sequence[Partial]
 ) -> _Known:
     """Each has listed its best passages; what it makes of another one is asked of it."""
-    of_all = [partial.best[setting] for partial in found]
+    of_all = [partial.best[setting] for partial in partials]
     return _Known(
         setting,
         rows,
         [Best(best.scores[rows], best.positions[rows]) for best in of_all],
         lambda number, row, position: indexes[number].scores(setting, row + rows.start, position),
-        lambda item, _row, _position: found[0].before[setting.pooled][item],
+        lambda item, _row, _position: partials[0].before[setting.pooled][item],
     )
 
 

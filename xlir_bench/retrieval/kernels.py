@@ -322,21 +322,21 @@ def true_product(a: Floats, b: Floats, products: Floats) -> float:
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def true_products(
-    queries: Floats, query: Ints, passages: Floats, passage: Ints, found: Floats
+    queries: Floats, query: Ints, passages: Floats, passage: Ints, out: Floats
 ) -> None:
     """Write the true product of each pair of rows."""
     products = np.empty(queries.shape[1])
     for i in range(len(query)):
-        found[i] = true_product(queries[query[i]], passages[passage[i]], products)
+        out[i] = true_product(queries[query[i]], passages[passage[i]], products)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def true_table(queries: Floats, passages: Floats, found: Floats) -> None:
+def true_table(queries: Floats, passages: Floats, out: Floats) -> None:
     """Write the true product of each query, by row, and each passage."""
     products = np.empty(queries.shape[1])
     for query in range(len(queries)):
         for passage in range(len(passages)):
-            found[query, passage] = true_product(queries[query], passages[passage], products)
+            out[query, passage] = true_product(queries[query], passages[passage], products)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -347,7 +347,7 @@ def true_maxsims(
     passages: Floats,
     passage_ends: Ints,
     passage: Ints,
-    found: Floats,
+    out: Floats,
 ) -> None:
     """Write for each pair the sum, over a query's tokens, of the largest true product with a token of the passage.
 
@@ -365,7 +365,7 @@ def true_maxsims(
                 product = true_product(queries[token], passages[other], products)
                 largest = max(largest, product)
             total += largest
-        found[i] = total
+        out[i] = total
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -422,7 +422,7 @@ def sparse_products(
     values: Floats,
 ) -> Floats:
     """The same of some pairs, both by row: to the bit what `sparse_scores` says of them."""
-    found = np.empty(len(query))
+    sums = np.empty(len(query))
     for pair in range(len(query)):
         i, end = ends[query[pair]], ends[query[pair] + 1]
         j, passage_end = passage_ends[passage[pair]], passage_ends[passage[pair] + 1]
@@ -435,5 +435,5 @@ def sparse_products(
             else:
                 total += np.float64(weights[i]) * np.float64(values[j])
                 i, j = i + 1, j + 1
-        found[pair] = np.float32(total)
-    return found
+        sums[pair] = np.float32(total)
+    return sums

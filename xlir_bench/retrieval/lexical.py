@@ -80,14 +80,14 @@ class BM25Index(ScoringIndex):
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know."""
-        found = []
+        answers = []
         for index, pooled in ((self.alone, False), (self.together, True)):
             asked = [
                 replace(w, settings=tuple(s for s in w.settings if s.pooled == pooled))
                 for w in wants
             ]
-            found.append(index.search(asked, progress))
-        for want, alone, together in zip(wants, *found, strict=True):
+            answers.append(index.search(asked, progress))
+        for want, alone, together in zip(wants, *answers, strict=True):
             yield Partial(
                 want,
                 {**alone.best, **together.best},

@@ -97,11 +97,11 @@ class Dense:
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
-        scores, found = np.empty((2, len(query)))
+        scores, ordered = np.empty((2, len(query)))
         # Pairs of one passage follow each other, and it is fetched once: half the time where there are many.
         order = np.argsort(passage.astype(np.uint16), kind="stable")
-        true_products(queries, query[order], passages, passage[order], found)
-        scores[order] = found
+        true_products(queries, query[order], passages, passage[order], ordered)
+        scores[order] = ordered
         return scores
 
     def table(self, queries: Floats, passages: Floats) -> Floats:

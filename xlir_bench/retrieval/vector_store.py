@@ -302,10 +302,10 @@ def _was_sound(path: Path, sound: dict[str, list[int]]) -> bool:
     if sound.get(path.name) == stamp:
         return True
     sound.pop(path.name, None)
-    found = is_sound(path)
-    if found and time.time_ns() - stamp[1] > SETTLED:
+    sound_now = is_sound(path)
+    if sound_now and time.time_ns() - stamp[1] > SETTLED:
         sound[path.name] = stamp
-    return found
+    return sound_now
 
 
 def _stamp(path: Path) -> list[int]:

@@ -80,8 +80,8 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         x: x.removeprefix(f"{lang}_").removeprefix("q_") for x, (lang, _) in questions.items()
     }
     answers: dict[str, set[str]] = defaultdict(set)
-    for name, found in grades.items():
-        answers[shared[name]] |= found.keys()
+    for name, judged in grades.items():
+        answers[shared[name]] |= judged.keys()
     languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
     _add_passages(languages, sought, passages, {name: name for name in questions}, grades)
     for name, (lang, text) in questions.items():
@@ -110,8 +110,8 @@ def _add_passages(
         if lang in sought:
             row[name] = len(languages[lang].passages)
             languages[lang].passages[name] = text
-    for question, found in grades.items():
-        for name, grade in found.items():
+    for question, judged in grades.items():
+        for name, grade in judged.items():
             if name in row:
                 answer = (keys[question], row[name], grade)
                 languages[passages[name][0]].relevant.append(answer)
@@ -169,11 +169,11 @@ def _tabbed_grades(path: Path, questions: Texts, passages: Texts, faults: Faults
 
 
 def _texts_of_pool(
-    path: Path, found: Iterable[tuple[str, str | None, Any]], langs: Sequence[str], faults: Faults
+    path: Path, entries: Iterable[tuple[str, str | None, Any]], langs: Sequence[str], faults: Faults
 ) -> Texts:
-    """Texts by id; `found` has each one's place, its id (None: it is in the entry) and entry."""
+    """Texts by id; `entries` has each one's place, its id (None: it is in the entry) and entry."""
     texts: Texts = {}
-    for place, stated, entry in found:
+    for place, stated, entry in entries:
         with faults.at(path, place):
             if not isinstance(entry, dict):
                 raise ValueError(f"{stated!r} is no object with 'text' and 'lang'")

@@ -219,8 +219,8 @@ class _Transfer:
                 reason = str(cut)
                 continue
             size = file.part.stat().st_size
-            found = None if file.sha256 is None else file_digest(file.part, "sha256")
-            if found == file.sha256 and (found or file.size in (None, size)):
+            digest = None if file.sha256 is None else file_digest(file.part, "sha256")
+            if digest == file.sha256 and (digest or file.size in (None, size)):
                 file.part.replace(file.target)
                 file.tag.unlink(missing_ok=True)
                 return
@@ -228,8 +228,8 @@ class _Transfer:
             if all_came_now or anew:
                 wrong = (
                     f"has {size:,} bytes, and {file.size:,} are expected"
-                    if found is None
-                    else f"is not the file that was pinned: SHA-256 expected {file.sha256}, found {found};"
+                    if digest is None
+                    else f"is not the file that was pinned: SHA-256 expected {file.sha256}, found {digest};"
                     " it was not kept"
                 )
                 raise OutOfReachError(f"{file.url} {wrong}; {ADVICE}")

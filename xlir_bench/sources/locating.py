@@ -78,12 +78,12 @@ def locate(
     folder = data_folder(task, options.data, options.data_cache)
     may_fetch = not (options.offline or options.data or task.source.bundled)
     stated = stated_files(task, options.langs, folder, passages, ask=may_fetch)
-    files = _found(folder, stated)
+    files = _data_files(folder, stated)
     allowed = options.allow_changed_data
     if may_fetch:
         stale = [f for f in files if f.sha256 is None or (f.changed and not allowed)]
         _download(task, stale, progress, options)
-        fresh = {f.name: f for f in _found(folder, {file.name: file.stated for file in stale})}
+        fresh = {f.name: f for f in _data_files(folder, {file.name: file.stated for file in stale})}
         files = [fresh.get(file.name, file) for file in files]
     _require_presence(task, [file for file in files if file.sha256 is None], options)
     if not allowed and (changed := [file for file in files if file.changed]):
@@ -99,7 +99,7 @@ def fetch(task: Task, options: RunOptions, progress: Progress) -> Fetched:
     """Bring the files of the wanted languages into the download cache, whatever the data root."""
     folder = data_folder(task, None, options.data_cache)
     stated = stated_files(task, options.langs, folder, ask=True)
-    files = _found(folder, stated)
+    files = _data_files(folder, stated)
     stale = [f for f in files if not task.source.bundled and (f.sha256 is None or f.changed)]
     _download(task, stale, progress, replace(options, allow_changed_data=False))
     if not stale and not task.source.bundled:
@@ -267,7 +267,7 @@ def _place(folder: Path, file: TaskFile) -> Path:
     return place
 
 
-def _found(folder: Path, stated: Mapping[str, TaskFile]) -> list[DataFile]:
+def _data_files(folder: Path, stated: Mapping[str, TaskFile]) -> list[DataFile]:
     """The files with their digests; one that languages share is read once."""
     paths = {name: _place(folder, file) for name, file in stated.items()}
     try:

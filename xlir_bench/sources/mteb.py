@@ -56,18 +56,18 @@ class _Texts:
     read: dict[Paths, dict[str, str]] = field(default_factory=dict)
     """By files: the id here of each id there."""
 
-    def add(self, label: str, paths: Paths, found: Iterator[tuple[str, str]]) -> None:
+    def add(self, label: str, paths: Paths, named_texts: Iterator[tuple[str, str]]) -> None:
         """Add the texts of some files, unless they were read already."""
         if paths in self.read:
             return
         if not self.read:
-            self.by_id = dict(found)
+            self.by_id = dict(named_texts)
             self.read[paths] = {name: name for name in self.by_id}
             return
         if not self.names:
             self.names = {key: name for name, key in _numbered(self.by_id.items())}
         names = self.read[paths] = {}
-        for name, key in _numbered(found):
+        for name, key in _numbered(named_texts):
             known = self.names.get(key)
             if known is None:
                 known = name if name not in self.by_id else f"{label}/{name}"
@@ -108,12 +108,12 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     answers: dict[str, dict[str, dict[tuple[str, int], int]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for label, found in judged.items():
+    for label, grades in judged.items():
         subset = subsets[label]
         lang, passage_lang = subset.queries_lang, subset.corpus_lang
         questions = asked[lang].read[subset.paths("queries")]
         known = rows_of[passage_lang][subset.paths("corpus")]
-        for (query, passage), grade in found.items():
+        for (query, passage), grade in grades.items():
             if query not in questions:
                 languages[lang].oddities[UNASKED] += 1
             elif passage in known:

@@ -49,7 +49,7 @@ class Subset(NamedTuple):
     """By part: ``corpus``, ``queries`` and ``qrels``."""
 
 
-class _Found(NamedTuple):
+class _Entry(NamedTuple):
     """What the name of a file says of it."""
 
     part: str
@@ -90,7 +90,9 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
     sought = {s.corpus_lang for s in subsets}
     pairs = {(s.queries_lang, s.corpus_lang) for s in subsets}
     translated = _translated(subsets, None if home else place)
-    kinds = {Kind.MONOLINGUAL if asked == found else Kind.CROSS_LINGUAL for asked, found in pairs}
+    kinds = {
+        Kind.MONOLINGUAL if asked == searched else Kind.CROSS_LINGUAL for asked, searched in pairs
+    }
     several = len(sought) > 1 and len(pairs) > len(asked)
     if translated or several:
         kinds |= {Kind.MULTILINGUAL, *([Kind.CROSS_LINGUAL] if translated else [])}
@@ -151,7 +153,7 @@ def _subsets(
     spec: str, files: Iterable[TaskFile], home: str, langs: Sequence[str] | None
 ) -> list[Subset]:
     """The subsets that have all three parts, each with its files of one split."""
-    found: dict[str, list[_Found]] = defaultdict(list)
+    by_subset: dict[str, list[_Entry]] = defaultdict(list)
     for file in files:
         path = file.path.removeprefix(f"{home}/")
         if "instruction" in path:
@@ -161,9 +163,9 @@ def _subsets(
             split = re.split(r"[-./]?\d{4,}", match["rest"] or "")[0].rpartition("/")[2]
             subset = match["subset"] or ""
             subset = "" if subset in NO_SUBSETS else subset
-            found[subset].append(_Found(part, split, match["kind"], file))
+            by_subset[subset].append(_Entry(part, split, match["kind"], file))
     subsets = []
-    for subset, entries in sorted(found.items()):
+    for subset, entries in sorted(by_subset.items()):
         splits = {entry.split for entry in entries if entry.part == "qrels"}
         split = next((name for name in (*SPLITS, *sorted(splits)) if name in splits), "")
         chosen = {
@@ -181,7 +183,7 @@ def _subsets(
     return subsets
 
 
-def _of_split(entries: Sequence[_Found], split: str) -> list[TaskFile]:
+def _of_split(entries: Sequence[_Entry], split: str) -> list[TaskFile]:
     """The files of a split, or of the only one that there is; of several forms of it, parquet."""
     alone = len({entry.split for entry in entries}) == 1
     entries = [entry for entry in entries if alone or entry.split == split]

@@ -234,9 +234,9 @@ def read_aligned(task: Task, files: Mapping[str, Path], options: ReadOptions) ->
     count = len(lines[paths[0]])
     of_line = [line.partition("\t")[0] for line in lines[documents]]
     of_line = of_line[1:] if len(of_line) == count + 1 else of_line
-    for path, found in ((documents, of_line), *((path, lines[path]) for path in paths)):
-        if len(found) != count:
-            reason = f"has {len(found):,} lines, and {paths[0].name} has {count:,}"
+    for path, texts in ((documents, of_line), *((path, lines[path]) for path in paths)):
+        if len(texts) != count:
+            reason = f"has {len(texts):,} lines, and {paths[0].name} has {count:,}"
             faults.add(path, "$", reason)
     faults.check()
     languages = {lang: LanguageTexts() for lang in langs}

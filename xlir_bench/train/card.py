@@ -63,11 +63,11 @@ def scores_table(record: Mapping[str, Any]) -> Table:
     return Table(["", "before", "after"], rows)
 
 
-def leaks_table(found: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
-    """How many rows hold text of a task and language; `found` is that of a `LeakageReport`."""
+def leaks_table(by_task: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
+    """How many rows hold text of a task and language; `by_task` is that of a `LeakageReport`."""
     rows = [
         (task, lang, counts["exact"], counts["near"])
-        for task, langs in found.items()
+        for task, langs in by_task.items()
         for lang, counts in langs.items()
     ]
     return Table(["task", "language", "exact", "near"], rows, text=2)

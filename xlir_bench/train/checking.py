@@ -113,5 +113,5 @@ def check_training(
 def _percentiles(counts: Counter[int]) -> list[int]:
     """For each percentile, the smallest length that so many per cent of the texts do not exceed."""
     lengths, weights = zip(*counts.items(), strict=True)
-    found = np.percentile(lengths, PERCENTILES, weights=weights, method="inverted_cdf")
-    return [int(length) for length in found]
+    values = np.percentile(lengths, PERCENTILES, weights=weights, method="inverted_cdf")
+    return [int(length) for length in values]

@@ -140,12 +140,12 @@ class LeakageReport:
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @property
-    def found(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+    def by_task(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
         """Training rows by task, language of the evaluation text, then exact or near."""
-        found: dict[str, dict[str, dict[str, int]]] = {}
+        by_task: dict[str, dict[str, dict[str, int]]] = {}
         for (task, lang, match), count in sorted(self._counts.items()):
-            found.setdefault(task, {}).setdefault(lang, {EXACT: 0, NEAR: 0})[match] = count
-        return found
+            by_task.setdefault(task, {}).setdefault(lang, {EXACT: 0, NEAR: 0})[match] = count
+        return by_task
 
     def add(self, rows: Sequence[Row]) -> list[bool]:
         """Check and count rows; for each, whether it holds an evaluation text."""
@@ -175,7 +175,7 @@ class LeakageReport:
         return {
             "rows": self.rows,
             "leaking": self.leaking,
-            "found": self.found,
+            "found": self.by_task,
             "checked": self.evaluation.checked,
             "texts": self.evaluation.counts,
             "unchecked": self.evaluation.unchecked,
@@ -197,11 +197,11 @@ def short_texts(texts: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
-def rows_by_language(found: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
-    """``xquad-r de 3, …``: how many rows hold text of a task and language; `found` is that of a report."""
+def rows_by_language(by_task: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
+    """``xquad-r de 3, …``: how many rows hold text of a task and language; `by_task` is that of a report."""
     return ", ".join(
         f"{task} {lang} {sum(counts.values())}"
-        for task, langs in found.items()
+        for task, langs in by_task.items()
         for lang, counts in langs.items()
     )
 
@@ -214,7 +214,7 @@ class LeakageFoundError(XlirError):
     def __init__(self, report: LeakageReport) -> None:
         super().__init__(
             f"{report.leaking} of {report.rows} training rows hold evaluation text"
-            f" ({rows_by_language(report.found)});"
+            f" ({rows_by_language(report.by_task)});"
             " --leakage drop leaves them out, `xlir-bench data leakage` lists them"
         )
 

@@ -228,8 +228,8 @@ class KnownTexts:
 
     def equal(self, letters: Letters) -> list[tuple[int, int]]:
         """Pairs of a text and the known text that has the same letters."""
-        found = (self.wholes.get(key) for key in letters.text_keys().tolist())
-        return [(text, known) for text, known in enumerate(found) if known is not None]
+        known_texts = (self.wholes.get(key) for key in letters.text_keys().tolist())
+        return [(text, known) for text, known in enumerate(known_texts) if known is not None]
 
     def near(self, letters: Letters) -> list[tuple[int, int]]:
         """Pairs of a text and a known text that it holds nearly whole."""

@@ -215,8 +215,8 @@ def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) ->
             rows = np.searchsorted(store.starts[first:last], np.arange(position, end), "right") - 1
             sides, langs = (batch.column(name).to_numpy() for name in ("side", "lang"))
             keys = np.zeros((last - first, len(SIDES), len(store.languages)), np.uint64)
-            found = batch.column("text").to_pylist()
-            keys[rows, sides, sorted_place[langs]] = [text_key(text) for text in found]
+            batch_texts = batch.column("text").to_pylist()
+            keys[rows, sides, sorted_place[langs]] = [text_key(text) for text in batch_texts]
             file.write(keys.tobytes())
             progress.advance(last - first)
             first, position = last, end

@@ -185,9 +185,9 @@ class Projection(Dense):  # type: ignore[misc]
         weight = rng.standard_normal((target, width), dtype=np.float32) / np.sqrt(width)
         if width == target:
             weight = np.eye(width)
-        found = cls(width, target, bias=False, activation_function=None)
-        found.linear.weight.data = torch.from_numpy(weight.astype(np.float32))
-        return found
+        projection = cls(width, target, bias=False, activation_function=None)
+        projection.linear.weight.data = torch.from_numpy(weight.astype(np.float32))
+        return projection
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
         """The model's vectors, and behind them the projected ones."""

@@ -47,7 +47,7 @@ WHILE_TRAINING = "while training"
 
 def plots(experiment: Experiment) -> list[Drawing]:
     """The plots that the recipe asks for and that there are values for."""
-    found: list[Drawing] = []
+    drawings: list[Drawing] = []
     recipe, look = experiment.recipe, experiment.recipe.look
     for n, model in enumerate(recipe.models, 1):
         suffix = f"-model-{n}.svg" if len(recipe.models) > 1 else ".svg"
@@ -64,12 +64,12 @@ def plots(experiment: Experiment) -> list[Drawing]:
                 if panels:
                     file = f"figures/{task}-{name}{suffix}"
                     of = [result.record]
-                    found.append(plot(file, task, f"{head}, {title}", axis, panels, of))
+                    drawings.append(plot(file, task, f"{head}, {title}", axis, panels, of))
         panels = _over_steps(experiment, model)
         if panels and look is not None:
             file, head = f"figures/{look.task}-steps{suffix}", f"By steps, {look.task}"
-            found.append(plot(file, WHILE_TRAINING, head, "steps", panels))
-    return found
+            drawings.append(plot(file, WHILE_TRAINING, head, "steps", panels))
+    return drawings
 
 
 def plot(

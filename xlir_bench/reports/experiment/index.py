@@ -27,13 +27,16 @@ OUTCOMES = {
 
 def read_experiments(folder: Path) -> dict[str, tuple[str, Experiment]]:
     """Every experiment in a folder: its recipe's text and what is stored, by the name of its own folder."""
-    found = {}
+    experiments = {}
     for path in sorted(folder.glob(f"*/{RECIPE}")):
         text = path.read_text(encoding="utf-8")
-        found[path.parent.name] = text, read_experiment(parse_recipe(text, str(path)), path.parent)
-    if not found:
+        experiments[path.parent.name] = (
+            text,
+            read_experiment(parse_recipe(text, str(path)), path.parent),
+        )
+    if not experiments:
         raise InputError(f"no folder in {folder} is an experiment; name one with experiments in it")
-    return found
+    return experiments
 
 
 def index_text(folder: Path, experiments: Mapping[str, tuple[str, Experiment]]) -> str:

@@ -207,9 +207,9 @@ def read_board(
     A file that cannot be read is named in `unreadable`; with `strict` it is an error.
     """
     results, unreadable = _read(paths)
-    ranked, left_out = _newest_full_runs(results)
+    newest, left_out = _newest_full_runs(results)
     groups: dict[_Key, list[Result]] = {}
-    for result in ranked:
+    for result in newest:
         groups.setdefault(_Key.of(result.record), []).append(result)
     tasks = []
     forms = _by_form(results) if significance else {}
@@ -249,7 +249,7 @@ def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
 
 def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
     """What is ranked, the newest of each encoder and task; and what is not."""
-    ranked: dict[tuple[_Key, str], Result] = {}
+    newest: dict[tuple[_Key, str], Result] = {}
     left_out = []
     # A part in more than its languages is ranked where nothing else of its task can be.
     whole = {
@@ -262,24 +262,24 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
         record, reason = result.record, _why_not_ranked(result, whole)
         if reason is None:
             key = (_Key.of(record), record.encoder.slug)
-            if ranked.get(key, result).record != record:
+            if newest.get(key, result).record != record:
                 reason = "an older run of a ranked one"
-            ranked[key] = result
+            newest[key] = result
         if reason is not None:
             left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
-    return list(ranked.values()), left_out
+    return list(newest.values()), left_out
 
 
 def _by_form(results: Sequence[Result]) -> dict[tuple[_Key, str], dict[str, Path]]:
     """By board and encoder: the newest results that differ in the form of the questions alone, by form."""
-    found: dict[tuple[_Key, str], dict[str, Path]] = {}
+    folders: dict[tuple[_Key, str], dict[str, Path]] = {}
     for result in sorted(results, key=lambda r: r.record.created):
         record, form = result.record, result.record.options.query_form
         besides = record.options.part.keys() - {"langs", "candidate", "query_form"}
         if form and not besides and result.folder is not None and result.has_values:
             key = _Key.of(record), record.encoder.slug
-            found.setdefault(key, {})[form] = result.folder
-    return found
+            folders.setdefault(key, {})[form] = result.folder
+    return folders
 
 
 def _why_not_ranked(result: Result, whole: Collection[str] = ()) -> str | None:
@@ -365,18 +365,18 @@ def _with_standings(rows: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
     main = rows[0].record.main_measure
     for row in rows:
         try:
-            found = dict(row.values([main]))
+            of_row = dict(row.values([main]))
         except InputError as error:
             damaged.append(f"the per-query tables: {error}")
             untested[row.file] = "the tables beside the result cannot be used"
             continue
-        reference = next(iter(values.values()), found)
-        if not found:
+        reference = next(iter(values.values()), of_row)
+        if not of_row:
             untested[row.file] = "no ranks are kept beside the result"
-        elif not of_same_queries(reference[main], found[main]):
+        elif not of_same_queries(reference[main], of_row[main]):
             untested[row.file] = "the queries are not those of the encoders above"
         else:
-            values[row.file] = found
+            values[row.file] = of_row
     tested: dict[str, dict[Score, Standing]] = {row.file: {} for row in rows}
     for column in compared_by(main):
         subjects = {
@@ -384,8 +384,8 @@ def _with_standings(rows: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
             for row in rows
             if row.score(column.kind) and column.measure in values.get(row.file, ())
         }
-        found_standings = standings(list(subjects.values()), column.kind)
-        for file, standing in zip(subjects, found_standings, strict=True):
+        of_subjects = standings(list(subjects.values()), column.kind)
+        for file, standing in zip(subjects, of_subjects, strict=True):
             tested[file][column] = standing
     return [
         replace(row, standings=tested[row.file], untested=untested.get(row.file)) for row in rows

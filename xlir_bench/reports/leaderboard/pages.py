@@ -364,8 +364,8 @@ def _forms_table(plain: Path, forms: Mapping[str, Path]) -> Table:
             setting = change.settings[i]
             for lang in ("all", setting.query_lang):
                 groups.setdefault((setting.kind, lang), []).append(i)
-        found = intervals(change.sums(), list(groups.values()), bounds=(-1.0, 1.0))
-        for group, mean in zip(groups, found, strict=True):
+        means = intervals(change.sums(), list(groups.values()), bounds=(-1.0, 1.0))
+        for group, mean in zip(groups, means, strict=True):
             text = signed(mean.mean)
             if mean.low is not None and mean.high is not None:
                 text += f" ({bounds(mean.low, mean.high)})"

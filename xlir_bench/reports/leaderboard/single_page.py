@@ -89,7 +89,7 @@ def html_page(
         "@SCRIPT@": script,
     }
     # In one pass, so that text of one part is never taken for the place of another.
-    return re.sub("|".join(parts), lambda found: parts[found[0]], _asset("page.html"))
+    return re.sub("|".join(parts), lambda match: parts[match[0]], _asset("page.html"))
 
 
 def inert_json(value: Any) -> str:
@@ -248,8 +248,8 @@ class _Answered:
             question = lang, name
             if question not in answers or (answer_lang == lang != answers[question][0]):
                 answers[question] = answer_lang, answer
-            found = filter(None, (first.get(question), rank))
-            first[question] = min(found, default=0)
+            both = filter(None, (first.get(question), rank))
+            first[question] = min(both, default=0)
         return cls({question: mean for question, (mean, _) in asked.items()}, first, answers)
 
 
@@ -265,7 +265,7 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
         lang: sorted({a for each in known for a in _extremes(each.values, lang, worst, best)})
         for lang in board.langs
     }
-    answers = {asked: found for each in known for asked, found in each.answers.items()}
+    answers = {asked: answer for each in known for asked, answer in each.answers.items()}
     all_chosen = [asked for of_lang in chosen.values() for asked in of_lang]
     questions = _texts(collection.queries, all_chosen)
     passages = _texts(collection.passages, (answers[a] for a in all_chosen if a in answers))
@@ -306,13 +306,13 @@ def _texts(
     ids: dict[str, set[str]] = {}
     for lang, name in wanted:
         ids.setdefault(lang, set()).add(name)
-    found = {}
+    questions = {}
     for lang, of_lang in by_lang.items():
         for place, name in enumerate(of_lang.ids):
             if name in ids.get(lang, ()):
                 text = of_lang.texts[place]
-                found[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return found
+                questions[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return questions
 
 
 def _asset(name: str) -> str:
