@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from changed import evaluated
 
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.cli.gate import _as_the_baseline
+from xlir_bench.errors import InputError
 from xlir_bench.evaluation.run import _options_part
 from xlir_bench.measures import check_measures
 from xlir_bench.options.encoding import LoadOptions
-from xlir_bench.options.stating import Option, options_of
+from xlir_bench.options.stating import Option, build, options_of
+from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Silent
 from xlir_bench.reports.leaderboard.board import LESS
 from xlir_bench.sources import load_collection
@@ -61,3 +64,17 @@ def test_a_candidate_is_loaded_as_its_baseline_was(option: Option) -> None:
 def test_what_decides_no_number_is_the_candidates_own() -> None:
     idle = [o.name for o in options_of(LoadOptions) if not o.decides]
     assert idle == ["device", "trust_remote_code"]
+
+
+def test_spaces_around_what_python_gives_do_not_count() -> None:
+    for given in (" builtin:bm25 ", [" builtin:bm25"]):
+        assert EncoderOptions(fuse=given).fuse == ("builtin:bm25",)
+    (source,) = TrainOptions(sources=" rows.jsonl@2:monolingual ", output=Path("out")).sources
+    assert (source.name, source.weight, source.use) == ("rows.jsonl", 2.0, "monolingual")
+
+
+def test_what_is_no_list_and_no_word_of_a_choice_is_refused() -> None:
+    with pytest.raises(InputError, match="--http-body "):
+        EncoderOptions(http_body={"query": {}})
+    with pytest.raises(InputError, match="--strategy 5"):
+        build(TrainOptions, {"sources": "rows.jsonl", "output": "out", "strategy": 5})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import cast
 
 from xlir_bench.encoders import as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
@@ -41,8 +40,8 @@ def as_retriever(
     executor: Executor = LOCAL,
 ) -> Retriever:
     """The retriever that options make of an encoder; its work is done by `executor`."""
-    if hasattr(encoder, "represent"):
-        return cast(Retriever, encoder)
+    if isinstance(encoder, Retriever):
+        return encoder
     _refuse_together(encoder_options, options)
     if encoder_options.rerank is not None:
         alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)

@@ -91,5 +91,5 @@ class EncoderOptions(LoadOptions):
     )  # fmt: skip
     http_body: tuple[str, ...] = option(
         "More fields for the requests of an http: model, by role; may be given again.",
-        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True, decides=True,
+        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True,
     )  # fmt: skip

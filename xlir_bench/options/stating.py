@@ -122,7 +122,7 @@ def option_of(stated: Any, name: str, type: Any) -> Option:
 
 def options_of(record: Any) -> tuple[Option, ...]:
     """The options of a record and of the records in it, in their order."""
-    return _options_of(record)
+    return _options_of(record)  # mypy takes no type of a record for hashable
 
 
 @cache  # to read the types of a record takes a millisecond
@@ -173,7 +173,8 @@ def parsed(option: Option, value: Any) -> Any:
     values = _several(option, value) if option.is_list else (value,)
     try:
         if read is not None:
-            values = tuple(read(x) if isinstance(x, TEXT) else x for x in values)
+            of_words = isinstance(read, EnumType)
+            values = tuple(read(x) if of_words or isinstance(x, TEXT) else x for x in values)
     except ValueError as error:
         raise InputError(f"--{option.flag} {','.join(map(str, values))}: {error}") from error
     return values if option.is_list else values[0]
@@ -182,9 +183,12 @@ def parsed(option: Option, value: Any) -> Any:
 def _several(option: Option, given: Any) -> tuple[Any, ...]:
     """The values of an option that holds several."""
     if isinstance(given, TEXT):
-        return (given,) if option.many else words(os.fspath(given))
-    given = given if isinstance(given, Iterable) else (given,)
-    return tuple(x.strip() if isinstance(x, str) and not option.many else x for x in given)
+        given = (os.fspath(given),) if option.many else words(os.fspath(given))
+    elif isinstance(given, Mapping):
+        raise InputError(f"--{option.flag} wants a list, and names with values were given")
+    elif not isinstance(given, Iterable):
+        given = (given,)
+    return tuple(x.strip() if isinstance(x, str) else x for x in given)
 
 
 def words(text: str) -> tuple[str, ...]:

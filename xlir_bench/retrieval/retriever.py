@@ -6,9 +6,9 @@ and its index one derived from `Index`: whoever asks them knows no more of them 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.options.running import Shard
@@ -18,12 +18,13 @@ from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 
 
-class Index(Protocol):
+class Index(ABC):
     """The texts of a collection, ready to be searched.
 
     A kind of index has `search`. All else is here as it is of most; a kind overrides what is different.
     """
 
+    @abstractmethod
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
 
@@ -56,7 +57,7 @@ class Index(Protocol):
         return None
 
 
-class ScoringIndex(Index, Protocol):
+class ScoringIndex(Index):
     """An index in which a passage has a score of its own, whatever the others have."""
 
     @property
@@ -69,9 +70,11 @@ class ScoringIndex(Index, Protocol):
         """Whether millions of scores take seconds, and not minutes."""
         return True
 
+    @abstractmethod
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage of a setting."""
 
+    @abstractmethod
     def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
         """The true scores of all candidates of a setting, a row a query, of so many queries at a time."""
 
@@ -94,14 +97,16 @@ class Represented:
     notes: Sequence[str] = ()
 
 
-class Retriever(Protocol):
+class Retriever(ABC):
     """What can be evaluated."""
 
     @property
+    @abstractmethod
     def card(self) -> EncoderCard:
         """What a result records of it; found without loading any weights."""
 
     @property
+    @abstractmethod
     def parts(self) -> Sequence[Retriever]:
         """The retrievers that it is made of; none where it represents texts by itself."""
 
@@ -110,6 +115,7 @@ class Retriever(Protocol):
         """Where it runs, where that is known."""
         return self.parts[0].device if self.parts else None
 
+    @abstractmethod
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Represent every text once, and index them."""
 
