@@ -21,8 +21,8 @@ from xlir_bench.measures import score
 
 MODULES = [
     "pandas", "pyarrow.parquet", "scipy.special",
-    *(f"xlir_bench.cli.{x}" for x in ("gate", "leaderboard", "run")),
-    "xlir_bench.evaluation", "xlir_bench.reports.gate_text", "xlir_bench.reports.leaderboard",
+    *(f"xlir_bench.cli.{x}" for x in ("gate", "publishing", "run")),
+    "xlir_bench.evaluation", "xlir_bench.reports.gate_text", "xlir_bench.reports.leaderboard.pages",
 ]  # fmt: skip
 OF_TRAINING = ["torch", "datasets", "sentence_transformers", "ranx", "xlir_bench.train.loop"]
 """What commands import, here before any fork, so that a try costs its work alone."""
