@@ -5,6 +5,7 @@ Only a process of its own can be killed, and six seconds of imports for each wou
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,7 @@ IMPORTED = [
     "torch", "datasets", "sentence_transformers", "transformers.models.bert.modeling_bert",
     "pandas", "pyarrow.parquet", "scipy.special", "scipy.optimize", "xlir_bench.adapters",
     "xlir_bench.augment.translating", "xlir_bench.train.trainer", "xlir_bench.experiment.running",
-    *(f"xlir_bench.cli.{x}" for x in ("augment", "experiment", "gate", "leaderboard", "run", "train_hybrid")),
+    *(f"xlir_bench.cli.{x}" for x in ("augment", "experiment", "gate", "publishing", "run", "train_hybrid")),
 ]  # fmt: skip
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(IMPORTED)
@@ -34,6 +35,7 @@ def begin(work: Callable[[], int], said: Path, **environment: str) -> BaseProces
 
 
 def _do(work: Callable[[], int], said: Path, environment: Mapping[str, str]) -> None:
+    gc.freeze()  # what was imported is no garbage to go through
     # A shell's background job ignores Ctrl-C, and so would the tests' children in one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,6 +35,11 @@ class World:
     def index(self, part: int = 1000) -> VectorIndex:
         """Exact search of these vectors, the passages in parts of so many rows."""
         return VectorIndex.of({key: in_parts(rows, part) for key, rows in self.vectors.items()})
+
+    @cached_property
+    def whole_index(self) -> VectorIndex:
+        """The same, made once."""
+        return self.index()
 
     def settings(self, query_lang: str) -> list[Setting]:
         pairs = [Setting(query_lang, (lang,)) for lang in self.langs]
@@ -153,13 +159,14 @@ def evaluator_texts(
 
 def plain_order(query: np.ndarray, passages: np.ndarray) -> list[int]:
     """Every passage, best first: cosine in double precision, equal ones in the order they stand."""
-    length = np.linalg.norm(query.astype(float)) or 1.0
-    scores = []
-    for passage in passages.astype(float):
-        scores.append(
-            float(query.astype(float) @ passage / length / (np.linalg.norm(passage) or 1))
-        )
-    return sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    query, passages = query.astype(float), passages.astype(float)
+    lengths = np.linalg.norm(passages, axis=1)
+    # Row by row, not as a product of matrices, where equal rows may get other last bits.
+    scores = (passages * query).sum(axis=1) / (np.linalg.norm(query) or 1)
+    order: list[int] = np.argsort(
+        -scores / np.where(lengths > 0, lengths, 1), kind="stable"
+    ).tolist()
+    return order
 
 
 def plain_rows(world: World, setting: Setting) -> Iterator[tuple[int, int, int, int]]:

@@ -60,7 +60,7 @@ def plain_fused(
 
 
 def index_scores(world: World, setting: Setting, query: int) -> np.ndarray:
-    index = world.index()
+    index = world.whole_index
     bounds = index.pool.rows(setting)
     positions = np.arange(bounds.start, bounds.stop)
     return index.scores(setting, np.full(len(positions), query), positions)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from retrieval.test_exact import cut, cuts, rows, sizes
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from worlds import plain_rows, random_world, text_collection
 
 from xlir_bench.encoders.bm25 import BM25, terms
@@ -159,11 +158,14 @@ def test_bm25_on_all_132_settings_of_xquad_r_against_sums_of_words() -> None:
         for role in ("query", "passage")
         for x in langs
     }
+    known = dict.fromkeys(word for of in words.values() for text in of for word in text)
+    columns = {word: number for number, word in enumerate(known)}
+    counts = {of: counted(rows, columns) for of, rows in words.items()}
     for there in sorted({s.passage_langs for s in settings}):
-        weights = plain_bm25([row for x in there for row in words["passage", x]])
+        weights = plain_bm25(vstack([counts["passage", x] for x in there], format="csr"))
         for lang in langs:
             ranking = found[Setting(lang, there)]
-            scores = plain_scores(words["query", lang], weights)
+            scores = (counts["query", lang] @ weights).toarray()
             assert (ranking.query == np.repeat(np.arange(1190), len(there))).all()  # one a language
             for which in range(len(there)):
                 passage, rank = (x[which :: len(there)] for x in (ranking.passage, ranking.rank))
@@ -173,28 +175,21 @@ def test_bm25_on_all_132_settings_of_xquad_r_against_sums_of_words() -> None:
                 assert (rank <= np.count_nonzero(scores > true - 1e-6, axis=1)).all()
 
 
-def plain_bm25(passages: list[Counter[str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The formula, word by word: which passages have a word, and what it adds to the score of each."""
-    sizes = np.array([row.total() for row in passages])
-    mean = sizes.mean()
-    having: dict[str, dict[int, int]] = defaultdict(dict)
-    for number, row in enumerate(passages):
-        for word, tf in row.items():
-            having[word][number] = tf
-    weights = {"": (np.arange(len(passages)), np.zeros(len(passages)))}
-    for word, of_word in having.items():
-        number, tf = (np.fromiter(x, int, len(of_word)) for x in (of_word, of_word.values()))
-        idf = math.log(1 + (len(passages) - len(tf) + 0.5) / (len(tf) + 0.5))
-        share = 1 - 0.75 + 0.75 * sizes[number] / mean
-        weights[word] = number, idf * tf / (tf + 1.5 * share)
-    return weights
+def counted(texts: list[Counter[str]], columns: dict[str, int]) -> csr_array:
+    """A row a text: how often it has each word."""
+    ends = np.cumsum([0, *map(len, texts)])
+    column = [columns[word] for text in texts for word in text]
+    times = [float(tf) for text in texts for tf in text.values()]
+    return csr_array((times, column, ends), shape=(len(texts), len(columns)))
 
 
-def plain_scores(questions: list[Counter[str]], weights: dict) -> np.ndarray:
-    """A row a question: what its words add up to."""
-    scores = np.zeros((len(questions), len(weights[""][0])))
-    for row, words in zip(scores, questions, strict=True):
-        for word in words.keys() & weights.keys():
-            number, added = weights[word]
-            row[number] += words[word] * added
-    return scores
+def plain_bm25(counts: csr_array) -> csr_array:
+    """The formula, for every word of every passage: a row a word, a column a passage."""
+    tf, word = counts.data, counts.indices
+    number = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    sizes = np.bincount(number, tf, minlength=counts.shape[0])
+    having = np.bincount(word, minlength=counts.shape[1])
+    idf = np.log(1 + (len(sizes) - having + 0.5) / (having + 0.5))
+    share = 1 - 0.75 + 0.75 * sizes / sizes.mean()
+    weights = idf[word] * tf / (tf + 1.5 * share[number])
+    return csr_array((weights, (word, number)), shape=counts.shape[::-1])

@@ -118,22 +118,29 @@ def test_all_settings_of_real_files_equal_a_plain_computation(
     (task,) = catalogue().get([name])
     result = evaluate(task, Signs(), RunOptions(langs=langs, cache=None, data=xlir_data))
     plain = PlainParagraphs({lang: xlir_data / task.files[lang].path for lang in langs})
+    passages, queries = (
+        {lang: Signs().encode(list(texts[lang]), role).astype(float) for lang in langs}
+        for role, texts in (
+            ("passage", plain.paragraphs),
+            ("query", {lang: asked.values() for lang, asked in plain.questions.items()}),
+        )
+    )
     for (asked, sought), setting in settings_of(result).items():
         pool = langs if sought == "*" else (sought,)
-        texts = [text for lang in pool for text in plain.paragraphs[lang]]
-        owner = [lang for lang in pool for _ in plain.paragraphs[lang]]
-        passages = Signs().encode(texts, "passage").astype(float)
-        queries = Signs().encode(list(plain.questions[asked].values()), "query").astype(float)
+        paragraphs = [(lang, text) for lang in pool for text in plain.paragraphs[lang]]
+        place = {paragraph: n for n, paragraph in enumerate(paragraphs)}
+        scores = queries[asked] @ np.concatenate([passages[lang] for lang in pool]).T
         ranks = []
-        for name_, scores in zip(plain.questions[asked], queries @ passages.T, strict=True):
-            order = np.argsort(-scores, kind="stable")
-            answers = {(lang, plain.asked_of[lang].get(name_)) for lang in pool}
-            ranks.append([r for r, p in enumerate(order, 1) if (owner[p], texts[p]) in answers])
-        table = np.array([row + [0] * (len(pool) - len(row)) for row in ranks])
+        orders = np.argsort(-scores, axis=1, kind="stable")
+        for name_, order in zip(plain.questions[asked], orders, strict=True):
+            answers = [(lang, plain.asked_of[lang].get(name_)) for lang in pool]
+            there = [place[paragraph] for paragraph in answers if paragraph in place]
+            ranks.append(np.flatnonzero(np.isin(order, there)) + 1)
+        table = np.array([np.pad(row, (0, len(pool) - len(row))) for row in ranks])
         wanted = plain_measures(table)
         found = {measure: setting.measures[measure] for measure in wanted}
         assert found == pytest.approx(wanted, abs=1e-6), (asked, sought)
         assert setting.queries == (table.max(axis=1) > 0).sum()
-        assert setting.candidates == len(texts)
+        assert setting.candidates == len(paragraphs)
     assert len(result.record.settings) == len(langs) ** 2 + len(langs)
     assert {s.kind for s in result.record.settings} == set(Kind)
