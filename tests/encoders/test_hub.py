@@ -22,36 +22,47 @@ PROGRAM = """
 import json, sys
 from xlir_bench.encoders import EncoderOptions, describe, load_encoder
 from xlir_bench.errors import XlirError
-spec, options, encode = json.loads(sys.argv[1])
-try:
-    encoder = load_encoder(spec, EncoderOptions(**options))
-    card = describe(encoder)
-    found = {"name": card.name, "slug": card.slug, "notes": card.notes, "folder": encoder.folder}
-    found["light"] = "torch" not in sys.modules
-    if encode:
-        found["shape"] = encoder.encode(["one", "two"], "query").shape
-except XlirError as error:
-    found = {"error": str(error), "code": error.exit_code}
-print(json.dumps(found))
+asked, encode = json.loads(sys.argv[1])
+for spec, options in asked:
+    try:
+        encoder = load_encoder(spec, EncoderOptions(**options))
+        card = describe(encoder)
+        found = {"name": card.name, "slug": card.slug, "notes": card.notes, "folder": encoder.folder}
+        found["light"] = "torch" not in sys.modules
+        if encode:
+            found["shape"] = encoder.encode(["one", "two"], "query").shape
+    except XlirError as error:
+        found = {"error": str(error), "code": error.exit_code}
+    print(json.dumps(found))
 """
 Ask = Callable[..., dict[str, Any]]
+AskAll = Callable[..., list[dict[str, Any]]]
+NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Ask:
-    """Loads an encoder in a fresh process with its own hub cache, since the hub reads its settings on import."""
+def ask_all(tmp_path: Path) -> AskAll:
+    """Loads encoders in a fresh process with its own hub cache, since the hub reads its settings on import."""
 
-    def asked(
-        spec: str, endpoint: str = "http://127.0.0.1:9", encode: bool = False, **options: Any
-    ) -> Any:
+    def asked(*specs: tuple[str, dict[str, Any]], endpoint: str, encode: bool = False) -> Any:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE"))}
         env |= {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps([spec, options, encode])],
+            [sys.executable, "-c", PROGRAM, json.dumps([specs, encode])],
             capture_output=True, text=True, env=env, check=True, timeout=300,
         )  # fmt: skip
         assert done.stderr == ""
-        return json.loads(done.stdout)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return asked
+
+
+@pytest.fixture
+def ask(ask_all: AskAll) -> Ask:
+    """The same for one encoder."""
+
+    def asked(spec: str, endpoint: str = NOWHERE, encode: bool = False, **options: Any) -> Any:
+        return ask_all((spec, options), endpoint=endpoint, encode=encode)[0]
 
     return asked
 
@@ -146,28 +157,20 @@ def test_a_model_is_downloaded_without_pickles_and_other_formats(
     assert not set(asked) & set(names)
 
 
-@pytest.mark.parametrize(
-    ("spec", "options", "message"),
-    [
-        ("someone/else", {}, r"there is no model 'someone/else'"),
-        ("gated/model", {}, "is gated: accept its terms"),
-        ("someone/tiny", {"revision": "nonsense"}, "has no --revision nonsense"),
-    ],
-)
 def test_what_the_hub_does_not_give_is_out_of_reach(
-    ask: Ask,
-    tiny_transformer: Path,
-    serve: Any,
-    respond_with: Any,
-    spec: str,
-    options: dict[str, Any],
-    message: str,
+    ask_all: AskAll, tiny_transformer: Path, serve: Any, respond_with: Any
 ) -> None:
     url = serve(hub(tiny_transformer, {}, [], respond_with))
-    found = ask(spec, url, **options)
-    assert message in found["error"]
-    assert found["code"] == 3
-    assert found["error"].count("\n") == 0
+    wanted = {
+        ("someone/else", None): r"there is no model 'someone/else'",
+        ("gated/model", None): "is gated: accept its terms",
+        ("someone/tiny", "nonsense"): "has no --revision nonsense",
+    }
+    asked = [(spec, {"revision": revision}) for spec, revision in wanted]
+    for found, message in zip(ask_all(*asked, endpoint=url), wanted.values(), strict=True):
+        assert message in found["error"]
+        assert found["code"] == 3
+        assert found["error"].count("\n") == 0
 
 
 def test_a_hub_id_without_network_fails_fast_and_says_what_to_do(ask: Ask) -> None:
