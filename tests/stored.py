@@ -35,12 +35,12 @@ def aligned_result() -> xb.Result:
 
 @cache
 def long_codes() -> xb.Result:
-    """`builtin:ngram` on two passages in 24 languages of Belebele, with codes such as ``zho_Hans``."""
+    """`builtin:ngram` on three passages in 24 languages of Belebele, with codes such as ``zho_Hans``."""
     task = catalogue().tasks["belebele"]
     langs = ("amh_Ethi", "zho_Hans", *task.languages[30:52])
     with tempfile.TemporaryDirectory(prefix="xlir-stored-") as folder:
         rows = {
-            lang: [belebele_row(lang, f"link {n}", 1, f"text {n} {lang}", f"{n}?") for n in (1, 2)]
+            lang: [belebele_row(lang, f"link {n}", 1, f"text {n} {lang}", f"{n}?") for n in (1, 2, 3)]
             for lang in langs
         }
         root = write_belebele(Path(folder), rows)
