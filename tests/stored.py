@@ -40,7 +40,9 @@ def long_codes() -> xb.Result:
     langs = ("amh_Ethi", "zho_Hans", *task.languages[30:52])
     with tempfile.TemporaryDirectory(prefix="xlir-stored-") as folder:
         rows = {
-            lang: [belebele_row(lang, f"link {n}", 1, f"text {n} {lang}", f"{n}?") for n in (1, 2, 3)]
+            lang: [
+                belebele_row(lang, f"link {n}", 1, f"text {n} {lang}", f"{n}?") for n in (1, 2, 3)
+            ]
             for lang in langs
         }
         root = write_belebele(Path(folder), rows)

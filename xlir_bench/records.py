@@ -235,11 +235,16 @@ class Progress(Protocol):
     def advance(self, count: int) -> None:
         """More units are done."""
 
-    def note(self, text: str) -> None:
-        """Show this remark, such as the loss, until the next one."""
-
     def finish(self) -> None:
         """The stage is over."""
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A `Progress` that can also show a remark, such as the loss."""
+
+    def note(self, text: str) -> None:
+        """Show this until the next one."""
 
 
 Evaluate = Callable[[Any], Mapping[str, float]]
@@ -264,9 +269,6 @@ class Silent:
         """Show nothing."""
 
     def advance(self, count: int) -> None:
-        """Show nothing."""
-
-    def note(self, text: str) -> None:
         """Show nothing."""
 
     def finish(self) -> None:

@@ -15,6 +15,7 @@ from xlir_bench.measures.fairness import (
     oracle_gap,
     rank_variance,
     score_correlation,
+    target_language_recall,
 )
 from xlir_bench.records import Ranking, Setting
 
@@ -108,6 +109,29 @@ def pool(
     )
     half = candidates // 2
     return PoolRanking(ranking, ("a", "b"), {"de": half, "en": half}, np.arange(2), in_language)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_variance_of_ranks_and_recall_of_other_languages(seed: int) -> None:
+    query, rank, lang = drawn(seed)
+    order = np.argsort(lang, kind="stable")  # as they lie in the pool, of which all are relevant
+    query, rank, lang = query[order] // 3, rank[order], lang[order]
+    counts = {f"l{x}": int((lang == x).sum()) for x in range(5)}
+    place, ones = np.arange(len(query)), np.ones_like(query)
+    setting = Setting("l2", tuple(counts))
+    ranking = Ranking(setting, 60, query, place, ones, rank)
+    asked = PoolRanking(ranking, tuple(map(str, range(40))), counts, np.arange(40))
+    found = target_language_recall(asked, K)
+    expected = {
+        q: ((rank > 0) & (rank <= K))[(query == q) & (lang != 2)].mean()
+        for q in np.unique(query)
+        if ((query == q) & (lang != 2)).any()
+    }
+    assert dict(zip(found.query.tolist(), found.value, strict=True)) == pytest.approx(expected)
+    found = rank_variance(asked)
+    last = np.where(rank > 0, rank, 60)
+    expected = {q: np.var(last[query == q]) for q in np.unique(query) if (query == q).sum() > 1}
+    assert dict(zip(found.query.tolist(), found.value, strict=True)) == pytest.approx(expected)
 
 
 def test_chance_of_the_variance_is_that_of_random_ranks() -> None:

@@ -151,8 +151,11 @@ def test_a_disk_that_fills_up_while_a_corpus_is_written_leaves_nothing(tmp_path:
 def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / ".passages.arrow.killed.tmp").write_text("half")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".passages.arrow.killed.tmp").write_text("half")
     made(tmp_path / "c")
     assert names(tmp_path / "c") == ["corpus.json", "passages.arrow"]
+    assert names(tmp_path / "other") == []
 
 
 def test_faults_leave_no_folder(tmp_path: Path) -> None:

@@ -85,6 +85,30 @@ def test_a_bad_file_is_one_message_that_says_where(
     assert message in str(caught.value)
 
 
+def test_faults_of_questions_and_of_passages_are_one_message(tmp_path: Path) -> None:
+    root = write_xor(tmp_path, ["{"], [("1", "", "Ports")])
+    with pytest.raises(InputError) as caught:
+        read(root)
+    assert "line 1: is not JSON" in str(caught.value)
+    assert "line 2: the id or the text is empty" in str(caught.value)
+
+
+def test_questions_may_be_in_the_language_of_the_passages(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "tasks" / "xor-retrieve.toml").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^queries = .*\n", "", text)
+    text = re.sub(r"(?m)^languages = .*", 'languages = ["en", "fi"]', text)
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "own-xor.toml").write_text(text.replace('"xor-retrieve"', '"own-xor"'), "utf-8")
+    (task,) = catalogue(folder).get(["own-xor"])
+    english = {"id": "4", "question": "Where?", "answers": ["Portland"], "lang": "en"}
+    root = write_xor(tmp_path / "data", [*QUESTIONS, english], PASSAGES)
+    loaded = load_collection(task, RunOptions(data=root, cache=tmp_path / "cache"), Silent())
+    assert list(loaded.queries) == ["en", "fi"]
+    assert loaded.queries["en"].texts == ("Where?",)
+    assert list(loaded.passages["en"].ids) == ["en:1", "en:2", "en:3"]
+
+
 def test_a_limit_on_passages_is_said_loudly(tmp_path: Path) -> None:
     found = read(write_xor(tmp_path, QUESTIONS, PASSAGES), corpus_limit=2)
     assert len(found.passages["en"].ids) == 2

@@ -187,9 +187,26 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     assert logs[0] == logs[1]
 
 
+class Stages:
+    """A progress of the user's that shows no remarks."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        self.began.append(stage)
+
+    def advance(self, count: int) -> None: ...
+
+    def finish(self) -> None: ...
+
+
 def test_options_may_be_given_by_their_names(rows_file: Path, tmp_path: Path) -> None:
     stated = {"model": "builtin:static:16", "steps": 2, "batch_size": 8, "alpha": 0.25}
-    done = xb.train_hybrid(sources=str(rows_file), output=str(tmp_path / "out"), **stated)
+    output, stages = str(tmp_path / "out"), Stages()
+    done = xb.train_hybrid(sources=str(rows_file), output=output, progress=stages, **stated)
+    assert "train" in stages.began
+    assert any("loss" in line for line in log_of(done.folder))
     assert done.folder == tmp_path / "out"
     again = {"sources": [rows_file], "output": tmp_path / "b", "arguments": {"adam_beta1": 0.8}}
     assert xb.train_hybrid(**again, **stated).record["options"]["arguments"] == {"adam_beta1": 0.8}

@@ -45,11 +45,13 @@ class Score(NamedTuple):
         return None if average is None else average.mean
 
     def interval(self, record: ResultRecord) -> str:
-        """The 95 % interval of that mean; nothing where there is no mean."""
+        """The 95 % interval of that mean; nothing where there is none."""
         figure: BiasFigure | Interval | None = record.average(self.kind, self.measure)
         if self.lower_is_better:
             figure = record.bias.get(RANK_DISTANCE)
-        return "" if figure is None else interval(figure.low, figure.high, written(self.measure))
+        if figure is None or figure.low is None:
+            return ""
+        return interval(figure.low, figure.high, written(self.measure))
 
     def best(self, records: Iterable[ResultRecord]) -> float | None:
         """The best mean of several results."""

@@ -112,6 +112,7 @@ class SettingPart(_Part):
         return self.passage_langs[0] if len(self.passage_langs) == 1 else POOL
 
 
+USUAL = {option.name: option.default for option in options_of(RunOptions)}
 DECIDING = {option.name: option for option in options_of(RunOptions) if option.decides}
 """The options of a run that decide its numbers."""
 
@@ -147,8 +148,7 @@ class OptionsPart(_Part):
     def others(self) -> dict[str, Any]:
         """Those without a field here that are not at their default."""
         extra = self.model_extra or {}
-        usual = {name: option.default for name, option in DECIDING.items()}
-        return {name: x for name, x in extra.items() if x not in ([], usual.get(name))}
+        return {name: x for name, x in extra.items() if x not in ([], USUAL.get(name))}
 
     @property
     def part(self) -> dict[str, str]:

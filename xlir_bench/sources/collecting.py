@@ -93,12 +93,14 @@ def read_languages(
     task: Task,
     files: Mapping[str, Path],
     read: Callable[[Path, list[str], Faults], Mapping[str, LanguageTexts]],
+    with_others: Faults | None = None,
 ) -> dict[str, LanguageTexts]:
     """The texts of all languages: `read` reads a file for the languages that share it.
 
-    Files are named ``<lang>`` or ``<lang>.<part>``. All faults are reported at once.
+    Files are named ``<lang>`` or ``<lang>.<part>``. All faults are reported at once, by the caller if they are
+    to be told `with_others`.
     """
-    faults = Faults(f"the data of task {task.name!r}")
+    faults = Faults(f"the data of task {task.name!r}") if with_others is None else with_others
     languages: dict[str, LanguageTexts] = {}
     shared: dict[Path, list[str]] = {}
     for name in sorted(files):
@@ -109,7 +111,8 @@ def read_languages(
         for lang in langs:
             if faults.count == before and not languages[lang].questions:
                 faults.add(path, "$", f"there is no question of {lang!r} in the whole file")
-    faults.check()
+    if with_others is None:
+        faults.check()
     return languages
 
 

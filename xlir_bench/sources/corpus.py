@@ -183,6 +183,8 @@ def stored_corpus(
     if (corpus := open_corpus(folder, lang)) is not None:
         return corpus
     before = faults.count
+    for other in folder.parent.glob("*"):
+        files.sweep(other)  # what a killed run left may be many gigabytes
     with (
         _writable(folder, faults) as folder,
         files.explained(folder, REMEDY),

@@ -164,10 +164,10 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
 
 
 def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The collection in these files; all faults of the questions are reported at once, then those of the passages."""
-    named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
-    languages = read_languages(task, named, partial(_xor_questions, limit=options.limit))
+    """The collection in these files; all their faults are reported at once."""
     faults = Faults(f"the data of task {task.name!r}")
+    named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
+    languages = read_languages(task, named, partial(_xor_questions, limit=options.limit), faults)
     if options.passages:
         (docs,) = named_files(task, files, [f"{XOR_PASSAGES}.docs"])
         limit = options.corpus_limit
@@ -175,7 +175,7 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
         folder = corpus_folder(options.corpora, [options.digests[docs]], **stated)
         passages = islice(_xor_passages(docs, faults), limit)
         corpus = stored_corpus(folder, XOR_PASSAGES, passages, faults, docs)
-        languages[XOR_PASSAGES] = LanguageTexts(stored=corpus)
+        languages.setdefault(XOR_PASSAGES, LanguageTexts()).stored = corpus
     return _collected(languages, options, faults)
 
 

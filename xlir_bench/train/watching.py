@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.training import LAST, MEAN
-from xlir_bench.records import Evaluate, Progress
+from xlir_bench.records import Evaluate, Noting, Progress
 from xlir_bench.train.processes import shared
 from xlir_bench.untrusted import read_json, sound_lines
 
@@ -170,7 +170,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         pace = round((state.global_step - self._first_step) / seconds, 3)
         self.log.add(line | {"steps_per_second": pace})
         self.note_seconds()
-        self.progress.note(f"loss {float(logs['loss']):.3f}")
+        if isinstance(self.progress, Noting):
+            self.progress.note(f"loss {float(logs['loss']):.3f}")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
         """The best step so far has to have its checkpoint."""

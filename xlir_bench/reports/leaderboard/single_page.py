@@ -306,13 +306,13 @@ def _texts(
     ids: dict[str, set[str]] = {}
     for lang, name in wanted:
         ids.setdefault(lang, set()).add(name)
-    questions = {}
+    texts = {}
     for lang, of_lang in by_lang.items():
         for place, name in enumerate(of_lang.ids):
             if name in ids.get(lang, ()):
                 text = of_lang.texts[place]
-                questions[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return questions
+                texts[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return texts
 
 
 def _asset(name: str) -> str:
