@@ -15,6 +15,11 @@ FROZEN = pytest.StashKey[int]()
 """How many modules were there when the garbage collector was last told that they stay."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that begin processes come first, and so to one worker: seven seconds of imports for all of their forks."""
+    items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "begin"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Every training collects garbage, and going through all of torch costs a fifth of a second each time."""
     stash = item.config.stash
