@@ -210,10 +210,7 @@ def affinity_of(
     translations = [
         (asked[a] * asked[b]).sum(axis=1).mean() for a in LANGS for b in LANGS if a != b
     ]
-    within = []
-    for x in kept.values():
-        cosines = x @ x.T
-        within.append((cosines.sum() - cosines.trace()) / (len(x) * (len(x) - 1)))
+    within = [(x @ x.T)[~np.eye(len(x), dtype=bool)].mean() for x in kept.values()]
     return 1 / (1 + (1 - np.mean(translations)) / (1 - np.mean(within)))
 
 
