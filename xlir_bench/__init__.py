@@ -71,6 +71,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "train_hybrid":
+        import_module(f"{__name__}.extras").require("train", name)
     # `xlir_bench.train` is the subpackage, so its function has a longer name here.
     there = {"train_hybrid": "train"}.get(name, name)
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), there)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import Copy, edit_json
 
-from xlir_bench.encoders import EncoderOptions, describe, load_encoder
+from xlir_bench.encoders import EncoderOptions, describe, load_encoder, transformer
 from xlir_bench.encoders.digest import slug
 from xlir_bench.files import safe_name
 
@@ -95,6 +95,18 @@ def test_every_option_that_changes_vectors_gives_another_fingerprint_and_slug(
     assert plain.fingerprint != other.fingerprint
     assert plain.slug != other.slug
     assert plain.weights_digest == other.weights_digest
+
+
+def test_an_option_that_is_new_is_in_the_fingerprint_by_its_name(
+    tiny_transformer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(transformer.OPTIONS_IN_SLUG) <= transformer.IN_PARTS
+    monkeypatch.setattr(transformer, "OPTIONS_IN_SLUG", ("similarity",))
+    prints = {
+        load_encoder(str(tiny_transformer), EncoderOptions(similarity=name)).fingerprint
+        for name in ("cosine", "dot")
+    }
+    assert len(prints) == 2
 
 
 def test_the_device_changes_the_fingerprint_by_its_kind(tiny_transformer: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from evaluation.plain import small
 
@@ -29,6 +30,9 @@ class LastFirst(Index):
                 items = want.items(setting)
                 last = want.pool.rows(setting).stop - 1
                 found.before[setting.pooled][items] = last - want.relevant.position[items]
+                if (best := found.best.get(setting)) is not None:
+                    place = np.arange(best.scores.shape[1])
+                    best.scores[:], best.positions[:] = -place, last - place
             yield found
 
 
@@ -59,11 +63,12 @@ class Named(Retriever):
 
 
 def test_an_index_of_another_kind_ranks() -> None:
-    result = evaluate("mini", Backwards(), small(langs=("de",), alignment=True))
+    result = evaluate("mini", Backwards(), small(langs=("de",), alignment=True, save_run=3))
     ranks = result.table("ranks").to_pandas()
     rank = {p: -n for n, p in enumerate(sorted(ranks["passage_id"], key=_place))}
     order = ranks.sort_values("rank")["passage_id"].map(rank)
     assert order.is_monotonic_increasing
+    assert result.table("run").num_rows > 0
     assert (result.record.profile.search_device, result.record.encoder.device) == ("cpu", None)
     assert any("alignment" in note for note in result.record.notes)
 
@@ -71,6 +76,14 @@ def test_an_index_of_another_kind_ranks() -> None:
 def _place(passage: str) -> tuple[int, int]:
     paragraph, sentence = passage.split(":")[1:]
     return int(paragraph), int(sentence)
+
+
+@pytest.mark.parametrize(
+    "late", [{"transform": "centroids"}, {"vectors": "int8"}, {"dtype": "float16"}]
+)
+def test_options_that_would_come_too_late_are_refused(late: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=f"^{next(iter(late))}: "):
+        evaluate("mini", Backwards(), small(langs=("de",)), **late)
 
 
 def test_what_an_index_cannot_do_is_refused() -> None:

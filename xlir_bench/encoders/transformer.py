@@ -38,6 +38,8 @@ OPTIONS_IN_SLUG = tuple(
     if option.group == MODEL and option.decides and option.name != "revision"
 )
 """Of a model that is loaded here; the revision is in what its slug begins with."""
+IN_PARTS = {"query_prompt", "passage_prompt", "revision", "dtype", "max_length", "truncate_dim"}
+"""Those that a fingerprint has by what they come to; any other is in it as it was given."""
 TRAINING = "training.json"
 """What `train-hybrid` records beside a model."""
 
@@ -90,6 +92,7 @@ class SentenceTransformerEncoder:
     def _fingerprint(self, **parts: Any) -> str:
         apart = self.max_query_tokens
         parts |= {} if apart is None else {"max_query_tokens": apart}
+        parts |= changed_options(self._options, set(OPTIONS_IN_SLUG) - IN_PARTS)
         return fingerprint(
             {
                 "kind": self.kind,

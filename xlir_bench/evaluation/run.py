@@ -54,6 +54,11 @@ from xlir_bench.retrieval.approximate import DEPTH, require_factory
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
+AFTER_ENCODING = {o.name for o in options_of(RunOptions)} - {
+    "vectors", "search_device", "keep_vectors", "batch_tokens",
+}  # fmt: skip
+"""The options that hold for whatever retrieves; all others decide how it is made."""
+
 
 def evaluate(
     task: str | Task,
@@ -87,6 +92,13 @@ def evaluate(
     known = {o.name for record in (RunOptions, EncoderOptions) for o in options_of(record)}
     if unknown := [name for name in given if name not in known | {"cache"}]:
         raise UnknownNameError("option of evaluate", unknown, known)
+    if isinstance(encoder, Retriever) and (
+        late := [name for name in given if name in known - AFTER_ENCODING]
+    ):
+        raise InputError(
+            f"{', '.join(late)}: what retrieves is made already, and these options would come too late; give"
+            " `evaluate` the encoder or its spec"
+        )
     options, progress = changed(options or RunOptions(), given), progress or Silent()
     of_encoder = changed(encoder_options or EncoderOptions(), given)
     if encoder_options is not None or isinstance(encoder, str) or of_encoder != EncoderOptions():
@@ -107,11 +119,11 @@ def evaluate(
         yield
         seconds[name] = round(time.perf_counter() - began, 3)
 
+    if task.format == "xor":
+        require("xor", f"--task {task.name}")
     with stage("read"):
         collection = _asked(task, options, progress)
         check_fit(measures, by_answers=bool(collection.answers))
-        if collection.answers:
-            require("xor", f"--task {task.name}")
     with stage("encode"):
         represented = retriever.represent(collection, progress)
     with stage("search"):

@@ -26,7 +26,7 @@ class Index(ABC):
 
     @abstractmethod
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
-        """What each of these wants to know, in their order."""
+        """What each of these wants to know, in their order: how many stand before each relevant passage, and the best."""
 
     @property
     def notes(self) -> Sequence[str]:
