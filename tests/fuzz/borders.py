@@ -624,7 +624,7 @@ SMALL_RECIPE = with_lines("seeds = [0]", 'measures = ["map"]').partition("[[clai
 
 def lay_experiment(folder: Path) -> None:
     """A recipe and the records of its cells."""
-    from xlir_bench.reports.experiment.stored import CellRecord, cell_folder, write_cell
+    from xlir_bench.results.cells import CellRecord, cell_folder, write_cell
 
     recipe = parse_recipe(SMALL_RECIPE, "recipe.toml")
     options = xb.RunOptions(langs=LANGS, limit=3, measures=recipe.measures, cache=None)
@@ -645,7 +645,7 @@ def lay_experiment(folder: Path) -> None:
 
 def lay_questions(folder: Path) -> None:
     """The means of questions that an experiment keeps."""
-    from xlir_bench.reports.experiment.stored import Questions
+    from xlir_bench.results.cells import Questions
 
     options = xb.RunOptions(langs=LANGS, limit=3, measures=("map",), cache=None)
     Questions.of(xb.evaluate("mini", "builtin:ngram", options)).save(folder)
@@ -653,7 +653,7 @@ def lay_questions(folder: Path) -> None:
 
 def read_questions(folder: Path) -> None:
     """Those means."""
-    from xlir_bench.reports.experiment.stored import Questions
+    from xlir_bench.results.cells import Questions
 
     for means in Questions.load(folder).means.values():
         _ = np.bincount(means.cluster, means.weight * means.mean), np.bincount(means.question)

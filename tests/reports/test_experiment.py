@@ -22,16 +22,16 @@ from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.index import BEGIN, END, index_text, read_experiments
 from xlir_bench.reports.experiment.judging import against_baselines, difference, judge
 from xlir_bench.reports.experiment.pages import experiment_pages, report_files
-from xlir_bench.reports.experiment.stored import (
+from xlir_bench.reports.experiment.stored import read_experiment
+from xlir_bench.reports.generated import Differences
+from xlir_bench.reports.scores import Score
+from xlir_bench.results.cells import (
     QUESTIONS_FILE,
     CellRecord,
     Questions,
     cell_folder,
-    read_experiment,
     write_cell,
 )
-from xlir_bench.reports.generated import Differences
-from xlir_bench.reports.scores import Score
 
 ACROSS = Score(Kind.CROSS_LINGUAL, "map")
 QUALITY = {"untrained": 0.0, "monolingual": 0.2, "hybrid": 2.0}

@@ -9,7 +9,7 @@ import pytrec_eval
 
 from xlir_bench import Result
 from xlir_bench.errors import InputError
-from xlir_bench.reports.export import write_trec
+from xlir_bench.results.trec import write_trec
 
 
 def test_lines_end_alike_on_every_system(result, tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Progress
-from xlir_bench.reports.export import write_trec
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.store import REMEDY, cost_before, folder_of_data
+from xlir_bench.results.trec import write_trec
 from xlir_bench.retrieval import Retriever
 from xlir_bench.tasks import Task
 

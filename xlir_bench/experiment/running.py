@@ -27,7 +27,8 @@ from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import OF_LOSS, TrainOptions, parse_source
 from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
-from xlir_bench.reports.experiment.stored import (
+from xlir_bench.results import Result
+from xlir_bench.results.cells import (
     TRAINING,
     CellRecord,
     Questions,
@@ -36,7 +37,6 @@ from xlir_bench.reports.experiment.stored import (
     has_questions,
     write_cell,
 )
-from xlir_bench.results import Result
 from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.sources import data_state
