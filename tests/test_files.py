@@ -13,6 +13,7 @@ import pytest
 from xlir_bench import files
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import cell, printable, visible
+from xlir_bench.places import cache_folder
 
 
 def names(folder):
@@ -244,3 +245,8 @@ def test_a_path_of_a_user_who_is_not_here_is_a_path_like_others(
     monkeypatch.setenv("HOME", "/home/reader")
     assert files.expanded("~/model") == Path("/home/reader/model")
     assert files.expanded("~no-such-user/model") == Path("~no-such-user/model")
+
+
+def test_no_cache_is_made_for_a_user_who_is_not_here() -> None:
+    with pytest.raises(InputError, match="no such user"):
+        cache_folder("~no-such-user/cache")

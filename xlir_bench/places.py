@@ -22,7 +22,12 @@ def cache_root() -> Path:
 def cache_folder(stated: str | Path) -> Path:
     """The folder of a cache; that of a URL is where its files are staged."""
     url = str(stated)
-    return objectstore.staging(url) if "://" in url else expanded(stated)
+    if "://" in url:
+        return objectstore.staging(url)
+    folder = expanded(stated)
+    if folder.parts[:1] and folder.parts[0].startswith("~") and not folder.exists():
+        raise InputError(f"cache {url}: there is no such user here; name a folder")
+    return folder
 
 
 def data_cache() -> Path:

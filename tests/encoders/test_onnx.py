@@ -36,13 +36,13 @@ def export(model: Path) -> int:
 
 @pytest.fixture(scope="module")
 def shallow(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """all-MiniLM-L6-v2 with the first of its six layers alone, which are all made alike."""
+    """all-MiniLM-L6-v2 with the first two of its six layers, which are all made alike."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(minilm), device="cpu")
     bert = model[0].auto_model
-    bert.encoder.layer = bert.encoder.layer[:1]
-    bert.config.num_hidden_layers = 1
+    bert.encoder.layer = bert.encoder.layer[:2]
+    bert.config.num_hidden_layers = 2
     folder = tmp_path_factory.mktemp("models") / "shallow"
     model.save(str(folder), create_model_card=False)
     return folder

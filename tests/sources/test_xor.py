@@ -93,6 +93,12 @@ def test_faults_of_questions_and_of_passages_are_one_message(tmp_path: Path) -> 
     assert "line 2: the id or the text is empty" in str(caught.value)
 
 
+def test_no_empty_corpus_is_kept_where_questions_have_faults(tmp_path: Path) -> None:
+    for questions in (["{"], QUESTIONS):
+        with pytest.raises(InputError, match="there is no passage in it"):
+            read(write_xor(tmp_path, questions, []))
+
+
 def test_questions_may_be_in_the_language_of_the_passages(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "tasks" / "xor-retrieve.toml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^queries = .*\n", "", text)

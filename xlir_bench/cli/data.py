@@ -125,9 +125,9 @@ def leakage(
     tasks = known.get(names) if names else list(known.tasks.values())
     if not names:
         warn_of_faults(known)
-    rows = [parse_source(file).name for file in files]
+    sources = [parse_source(file).name for file in files]
     with Bars(as_json) as bars:
-        report = find_leaks(rows, tasks, data.root, bars, offline)
+        report = find_leaks(sources, tasks, data.root, bars, offline)
     say_report(as_json, report.as_json(), _leakage_blocks(report))
     return 1 if report.leaking else 0
 

@@ -155,15 +155,15 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
     except KeyboardInterrupt:
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
         return 130
-    experiment = read_experiment(trainings.recipe, folder)
-    made = experiment_pages(experiment, text)
+    stored = read_experiment(trainings.recipe, folder)
+    made = experiment_pages(stored, text)
     _, with_plots = report_files(folder, made, check=False)
     if not quiet:
         for judged in made.judged:
             say(f"{judged.outcome}: {judged.claim.text} ({judged.why})")
         if not with_plots:
             say("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
-        done = f"{len(experiment.records)} of {len(trainings.recipe.cells())} cells"
+        done = f"{len(stored.records)} of {len(trainings.recipe.cells())} cells"
         say(f"{done}; written to {folder / 'README.md'}")
     for cell, why in failed.items():
         say(visible(f"failed: {cell.name}: {why}"), err=True)
@@ -172,11 +172,11 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
     return 4 if failed else 0
 
 
-def _pages(folder: Path, experiment: Experiment, recipe: str, check: bool) -> int:
+def _pages(folder: Path, stored: Experiment, recipe: str, check: bool) -> int:
     """Make the pages of an experiment again, or compare them; the exit code."""
     from xlir_bench.reports.experiment.pages import experiment_pages, report_files
 
-    differences, with_plots = report_files(folder, experiment_pages(experiment, recipe), check)
+    differences, with_plots = report_files(folder, experiment_pages(stored, recipe), check)
     if not with_plots:
         say(
             f"plots of {folder} are left as they are: no matplotlib here, or another release",

@@ -85,6 +85,10 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
         if not isinstance(name, str):
             name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
         return PythonEncoder(name, thing, None, options)
+    if hasattr(thing, "represent"):
+        raise InputError(
+            f"{type(thing).__name__} is no retriever: derive it from xlir_bench.retrieval.Retriever"
+        )
     raise InputError(
         f"{type(thing).__name__} is no encoder: give a spec, a path, an Encoder, a model or a function encode(texts, role)"
     )

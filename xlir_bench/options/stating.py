@@ -184,7 +184,7 @@ def _several(option: Option, given: Any) -> tuple[Any, ...]:
     """The values of an option that holds several."""
     if isinstance(given, TEXT):
         given = (os.fspath(given),) if option.many else words(os.fspath(given))
-    elif isinstance(given, Mapping):
+    elif isinstance(given, Mapping) and "=" in (option.metavar or ""):
         raise InputError(f"--{option.flag} wants a list, and names with values were given")
     elif not isinstance(given, Iterable):
         given = (given,)

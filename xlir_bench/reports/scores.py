@@ -49,7 +49,8 @@ class Score(NamedTuple):
         figure: BiasFigure | Interval | None = record.average(self.kind, self.measure)
         if self.lower_is_better:
             figure = record.bias.get(RANK_DISTANCE)
-        if figure is None or figure.low is None:
+            figure = None if figure is None or figure.low is None else figure
+        if figure is None:
             return ""
         return interval(figure.low, figure.high, written(self.measure))
 

@@ -113,6 +113,7 @@ class SettingPart(_Part):
 
 
 USUAL = {option.name: option.default for option in options_of(RunOptions)}
+"""The default of every option of a run."""
 DECIDING = {option.name: option for option in options_of(RunOptions) if option.decides}
 """The options of a run that decide its numbers."""
 

@@ -93,14 +93,14 @@ def read_languages(
     task: Task,
     files: Mapping[str, Path],
     read: Callable[[Path, list[str], Faults], Mapping[str, LanguageTexts]],
-    with_others: Faults | None = None,
+    faults: Faults | None = None,
 ) -> dict[str, LanguageTexts]:
     """The texts of all languages: `read` reads a file for the languages that share it.
 
-    Files are named ``<lang>`` or ``<lang>.<part>``. All faults are reported at once, by the caller if they are
-    to be told `with_others`.
+    Files are named ``<lang>`` or ``<lang>.<part>``. All faults are reported at once, by the caller if
+    it gives `faults`.
     """
-    faults = Faults(f"the data of task {task.name!r}") if with_others is None else with_others
+    of_caller, faults = faults, faults or Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     shared: dict[Path, list[str]] = {}
     for name in sorted(files):
@@ -111,7 +111,7 @@ def read_languages(
         for lang in langs:
             if faults.count == before and not languages[lang].questions:
                 faults.add(path, "$", f"there is no question of {lang!r} in the whole file")
-    if with_others is None:
+    if of_caller is None:
         faults.check()
     return languages
 

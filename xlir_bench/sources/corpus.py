@@ -194,7 +194,7 @@ def stored_corpus(
         rows, repeated = _write_passages(growing, passages)
         for name in repeated:
             faults.add(source, "$", f"{name!r} is the id of more than one passage")
-        if faults.count > before:
+        if faults.count > before or (faults.count and not rows):
             return None
         if open_corpus(folder, lang) is None:  # else another run was faster
             objectstore.put(growing, folder / TEXTS)

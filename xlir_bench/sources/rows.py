@@ -175,7 +175,7 @@ def judgements(
     """The place, query, passage and grade of each judgement; `parse` gives lines BEIR's columns."""
     query, passage, grade = QREL_COLUMNS
     for place, row in rows(path, faults, parse):
-        if tuple(row.values()) == QREL_COLUMNS:
+        if row.get(query) == query:
             continue  # the header
         with faults.at(path, place):
             score = row.get(grade)
