@@ -260,7 +260,7 @@ def _wrong_type(option: click.Option, given: Any) -> str:
 def complete(
     word: str, ctx: click.Context, param: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """What may stand for what was begun; of a list of names, for its last."""
+    """Completions of a word that was begun; in a list of names, of the last one."""
     offer = OFFERED[word]
     before, comma, last = begun.rpartition(",") if param.type is NAMES else ("", "", begun)
     names = sorted({name for name in offer(ctx) if name.startswith(last)})

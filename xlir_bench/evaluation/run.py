@@ -54,7 +54,7 @@ from xlir_bench.retrieval.approximate import DEPTH, require_factory
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
-AFTER_ENCODING = {o.name for o in options_of(RunOptions)} - {
+OF_ANY_RETRIEVER = {o.name for o in options_of(RunOptions)} - {
     "vectors", "search_device", "keep_vectors", "batch_tokens",
 }  # fmt: skip
 """The options that hold for whatever retrieves; all others decide how it is made."""
@@ -93,7 +93,7 @@ def evaluate(
     if unknown := [name for name in given if name not in known | {"cache"}]:
         raise UnknownNameError("option of evaluate", unknown, known)
     if isinstance(encoder, Retriever) and (
-        late := [name for name in given if name in known - AFTER_ENCODING]
+        late := [name for name in given if name in known - OF_ANY_RETRIEVER]
     ):
         raise InputError(
             f"{', '.join(late)}: what retrieves is made already, and these options would come too late; give"

@@ -1,4 +1,4 @@
-"""Do translations of a question score passages alike? True scores of whatever any of them has among its best."""
+"""Do translations of a question score passages alike? True scores of every passage that one of them ranks among its best."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNASKED = 25_000
 
 @dataclass(frozen=True, slots=True)
 class Unions:
-    """By question and its translations, what any of them has among its best, without asking for any score."""
+    """For each question and its translations: all passages that any of them ranks among its best. It needs no score."""
 
     pools: Sequence[PoolRanking]
     number: Sequence[Ints]
@@ -65,7 +65,7 @@ class Unions:
         return cls(pools, number, keys, union, size, ends)
 
     def turns(self) -> list[Ints]:
-        """Numbers that are asked together, so that there are not too many scores at a time; only of translations."""
+        """Numbers in groups, so that not too many scores are held at a time; a question without a translation is left out."""
         askers = np.bincount(np.concatenate(self.number), minlength=len(self.ends) - 1)
         sizes = np.diff(self.ends)
         shared = np.flatnonzero((askers > 1) & (sizes > 0))
@@ -73,14 +73,14 @@ class Unions:
         return np.split(shared, np.flatnonzero(np.diff(turn)) + 1) if len(shared) else []
 
     def scored(self, pool: int, numbers: Ints, index: ScoringIndex) -> Scored:
-        """For the questions with these numbers: the union of their best passages, with scores."""
+        """The questions with these numbers as one language asks them, with the scores of all passages in their unions."""
         ranking, number = self.pools[pool].ranking, self.number[pool]
         question = np.flatnonzero(np.isin(number, numbers))
         start = self.ends[number[question]]
         length = self.ends[number[question] + 1] - start
         row, shift = np.repeat(question, length), np.cumsum(length) - length - start
         position = self.union[np.arange(len(row)) - np.repeat(shift, length)] % self.size
-        # As they are stored: what is told of them follows from the table.
+        # Rounded as the table keeps them: figures made of the table later are the same.
         score = index.scores(ranking.setting, ranking.scored[row], position).astype(np.float32)
         key = self.key[pool][question]
         place = np.where(key < 0, -1, np.searchsorted(self.union, key))
@@ -91,16 +91,16 @@ class Unions:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What some questions of a language make of the unions of their translations."""
+    """Some questions of one language, with the scores of all passages in their unions."""
 
     pool: PoolRanking
     question: Ints
     """Rows of its scored questions."""
     number: Ints
     place: Ints
-    """Where the best passages of each stand in all unions; -1 pads."""
+    """Where the best passages of each question stand in `Unions.union`; -1 pads."""
     shift: Ints
-    """By question, what to add to such a place for one in `score`."""
+    """By question, what to add to such a place to find its score in `score`."""
     row: Ints
     """The scored question of each score."""
     position: Ints
@@ -119,8 +119,8 @@ def score_correlations(
     """MRC@k by k and query language, and the scores that it follows from as a table.
 
     For two languages: Spearman's correlation of the scores of a question and its translation over the union of their
-    best k; its mean over the other languages of a question. Nothing is told where there are too many questions, unless
-    it is wanted however `many`.
+    best k; its mean over the other languages of a question. With more than `UNASKED` questions nothing is
+    computed, unless `many` are wanted.
     """
     pools = [p for p in pools if p.ranking.top is not None and len(p.ranking.scored)]
     questions = sum(len(p.ranking.scored) for p in pools)
@@ -157,7 +157,7 @@ def score_correlations(
 
 
 def _add(sums: Mapping[str, Floats], first: Scored, second: Scored) -> None:
-    """Sum and number of the correlations of each question with its translations; two languages more."""
+    """Correlate the scores of each question in two languages, and add that to the sums and counts of both."""
     _, one, two = np.intersect1d(first.number, second.number, True, return_indices=True)
     best = first.place[one], second.place[two]
     for column, k in enumerate(CORRELATED):

@@ -262,7 +262,7 @@ def _score(record: ResultRecord, kind: Kind, dataset: str) -> dict[str, Any]:
 
 
 def _task_id(task: str, kind: Kind) -> str:
-    """Of a part of a task another than any that `eval_yaml` states, so that no board ranks it."""
+    """Its id on the hub; that of a part of a task is none that `eval_yaml` states, so that no board ranks it."""
     return f"{re.sub(r'[^A-Za-z0-9.~-]', '-', task)}-{kind.value}"
 
 

@@ -1,8 +1,8 @@
 """The files of a leaderboard or an experiment: only files with our marker are overwritten or removed.
 
-A figure says of what it was drawn: what was drawn of the same by the same code is not drawn again. A remark in the SVG
-has two digests: of what it shows and the code that draws it, and of its own text. A figure that was changed by hand, or
-that other results or code would draw otherwise, is drawn again and compared.
+To draw a figure takes a second, so one that is up to date is left alone. A remark in the SVG has two digests: one of the data
+and of the code that draws it, one of the file's own text. If the data, the code or the file has changed since, the figure is
+drawn again and compared.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def drawn(
 
 
 def _bare(svg: str) -> str:
-    """Without its remark."""
+    """The SVG without its remark."""
     return REMARK.sub("", svg, count=1)
 
 

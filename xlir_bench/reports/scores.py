@@ -9,8 +9,6 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from xlir_bench.measures.bias import BiasFigure
-from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
 from xlir_bench.rendering.numbers import Written, big, interval, number
 from xlir_bench.results.schema import ResultRecord
@@ -46,13 +44,14 @@ class Score(NamedTuple):
 
     def interval(self, record: ResultRecord) -> str:
         """The 95 % interval of that mean; nothing where there is none."""
-        figure: BiasFigure | Interval | None = record.average(self.kind, self.measure)
+        form = written(self.measure)
         if self.lower_is_better:
-            figure = record.bias.get(RANK_DISTANCE)
-            figure = None if figure is None or figure.low is None else figure
-        if figure is None:
-            return ""
-        return interval(figure.low, figure.high, written(self.measure))
+            distance = record.bias.get(RANK_DISTANCE)
+            if distance is None or distance.low is None:
+                return ""
+            return interval(distance.low, distance.high, form)
+        average = record.average(self.kind, self.measure)
+        return "" if average is None else interval(average.low, average.high, form)
 
     def best(self, records: Iterable[ResultRecord]) -> float | None:
         """The best mean of several results."""

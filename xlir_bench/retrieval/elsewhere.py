@@ -56,7 +56,7 @@ class Elsewhere:
         return UNITS * self.executor.workers
 
     def loading(self, encoder: Encoder) -> Callable[[], Encoder]:
-        """What a worker gets this encoder by."""
+        """What loads this encoder on a worker."""
         return partial(loaded, self.spec, self.options, encoder.fingerprint)
 
 

@@ -100,7 +100,8 @@ def read_languages(
     Files are named ``<lang>`` or ``<lang>.<part>``. All faults are reported at once, by the caller if
     it gives `faults`.
     """
-    of_caller, faults = faults, faults or Faults(f"the data of task {task.name!r}")
+    caller_reports = faults is not None
+    faults = faults or Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     shared: dict[Path, list[str]] = {}
     for name in sorted(files):
@@ -111,7 +112,7 @@ def read_languages(
         for lang in langs:
             if faults.count == before and not languages[lang].questions:
                 faults.add(path, "$", f"there is no question of {lang!r} in the whole file")
-    if of_caller is None:
+    if not caller_reports:
         faults.check()
     return languages
 
