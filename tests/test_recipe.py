@@ -96,7 +96,7 @@ half = { truncate-dim = 8, vectors = "int8" }
     assert len({c.name for c in recipe.cells()}) == 2 * len(before.cells())
     half = next(v for v in recipe.variants() if v.strategy == "hybrid" and v.encoding == "half")
     assert recipe.label(half) == "hybrid, half"
-    assert recipe.encoding(half).truncate_dim == 8
+    assert recipe.evaluation("half")["truncate_dim"] == 8
     whole = Choice.model_validate({"encoding": "whole"})
     others = half.opponents([whole], recipe.variants())
     assert [(v.strategy, v.encoding) for v in others] == [("hybrid", "whole")]

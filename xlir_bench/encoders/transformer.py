@@ -149,8 +149,6 @@ class TransformerEncoder(SentenceTransformerEncoder):
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         refuse_unsafe(place, options.trust_remote_code, self.model_type)
         layout, length = place.layout, options.max_length
-        if length is not None and length < 1:
-            raise InputError(f"--max-length {length}: a text has at least 1 token")
         if length is not None and layout.positions is not None and length > layout.positions:
             raise InputError(
                 f"--max-length {length}: {place.name} ends at {layout.positions} tokens"

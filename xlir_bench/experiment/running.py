@@ -22,9 +22,8 @@ from xlir_bench.evaluation import RunOptions, evaluate, load_models, measure_cos
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.files import ELSEWHERE, building, held, require_writable, safe_name
 from xlir_bench.options.encoding import EncoderOptions, LoadOptions
-from xlir_bench.options.profiling import CostOptions
-from xlir_bench.options.stating import build, options_of
-from xlir_bench.options.training import OF_LOSS, TrainOptions, parse_source
+from xlir_bench.options.stating import build, changed, options_of
+from xlir_bench.options.training import TrainOptions, parse_source
 from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results import Result
@@ -127,8 +126,9 @@ class Trainings:
             raise OutOfReachError(
                 f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
             )
-        if recipe.rerank is not None:  # refused now, and not after the first training
-            load_reranker(recipe.rerank, self._encoder_options(recipe.variants()[0]))
+        asked = self._encoder_options(recipe.variants()[0])
+        if asked.rerank is not None:  # refused now, and not after the first training
+            load_reranker(asked.rerank, asked)
         failed = dict[Cell, str]()
         require_writable(self.folder, ELSEWHERE)
         with held(self.folder / LOCK, f"output folder {self.folder}"):
@@ -206,7 +206,6 @@ class Trainings:
         ]
 
     def _is_evaluated(self, cell: Cell, name: str) -> bool:
-        recipe = self.recipe
         folder, task = cell_folder(self.folder, cell) / name, self.tasks[name]
         if not (folder / RESULT_FILE).is_file():
             return False
@@ -219,7 +218,7 @@ class Trainings:
             and result.record.task.digest == task.digest
             and result.record.options.asked_again(asked).part(task) == asked.part(task)
             and all(getattr(how, option) == getattr(wanted, option) for option in decisive)
-            and (not recipe.alignment or result.record.alignment != AlignmentPart())
+            and (not asked.alignment or result.record.alignment != AlignmentPart())
             and (result.record.profile.cost is not None or not self._is_costed(cell, name))
         )
 
@@ -233,8 +232,7 @@ class Trainings:
     def train_options(self, cell: Cell) -> TrainOptions:
         """The options of a cell's training."""
         recipe, variant = self.recipe, cell.variant
-        stated = recipe.training.options(variant.strategy)
-        options = {n: v for n, v in stated.items() if OF_LOSS.get(n, variant.loss) == variant.loss}
+        options = recipe.training.options(variant.strategy, variant.loss)
         if (teacher := options.get("teacher")) is not None:
             options["teacher"] = self._in_data_root(teacher)
         options |= {
@@ -302,7 +300,7 @@ class Trainings:
             folder = cell_folder(self.folder, cell) / task
             Questions.of(result).save(folder)
             if recipe.cost is not None and self._is_costed(cell, task):
-                costs = CostOptions(**recipe.cost.model_dump(exclude={"task"}))
+                costs = recipe.cost.options
                 models = load_models(self.tasks[task], str(done.folder), costs, asked, how)
                 cost = measure_cost(
                     self.tasks[task], models, costs, asked, self.progress, self.command
@@ -324,26 +322,19 @@ class Trainings:
         write_cell(self.folder, record, cell.name)
 
     def _run_options(self, cell: Cell, task: str) -> RunOptions:
-        return RunOptions(
+        options = RunOptions(
             langs=self._langs(task),
-            measures=self.recipe.measures,
-            vectors=self.recipe.encoding(cell.variant).vectors,
-            alignment=self.recipe.alignment,
             unions=False,
             cache=None,
             data=self.data,
             offline=self.offline,
         )
+        return changed(options, self.recipe.evaluation(cell.variant.encoding))
 
     def _encoder_options(self, variant: Variant) -> EncoderOptions:
         """How a trained model is evaluated."""
-        return EncoderOptions(
-            **self.recipe.encoding(variant).model_dump(exclude={"vectors"}),
-            device=self.device,
-            offline=self.offline,
-            rerank=self.recipe.rerank,
-            rerank_depth=self.recipe.rerank_depth,
-        )
+        options = EncoderOptions(device=self.device, offline=self.offline)
+        return changed(options, self.recipe.evaluation(variant.encoding))
 
     def _look(self) -> Evaluate | None:
         """Evaluates a model while it is trained; None where the recipe asks for none of it."""

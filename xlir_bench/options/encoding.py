@@ -33,16 +33,19 @@ class LoadOptions:
     revision: str | None = option(
         "Branch, tag or commit of a hub model.", None, group=MODEL, decides=True
     )
-    dtype: Dtype = option("What the model computes in.", "float32", group=MODEL, decides=True)
+    dtype: Dtype = option(
+        "What the model computes in.", "float32", group=MODEL, decides=True, in_recipes="encodings"
+    )
     device: str | None = option(
         "Where the model runs.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     )  # fmt: skip
     max_length: int | None = option(
-        "Cut texts here.  [default: the model's own]", None, group=MODEL, metavar="TOKENS", decides=True
+        "Cut texts here.  [default: the model's own]",
+        None, group=MODEL, metavar="TOKENS", least=1, decides=True, in_recipes="encodings",
     )  # fmt: skip
     truncate_dim: int | None = option(
         "Keep the first N dimensions (Matryoshka models).",
-        None, group=MODEL, metavar="N", least=1, decides=True,
+        None, group=MODEL, metavar="N", least=1, decides=True, in_recipes="encodings",
     )  # fmt: skip
     trust_remote_code: bool = remote_code_option(MODEL)
     similarity: SimilarityName = option(
@@ -70,10 +73,11 @@ class LoadOptions:
     )
     rerank: str | None = option(
         "Re-order the best passages of every query by this cross encoder: a folder, a hub id or py:FILE:NAME.",
-        None, group=RERANKED, metavar="SPEC", decides=True,
+        None, group=RERANKED, metavar="SPEC", decides=True, in_recipes="recipe",
     )  # fmt: skip
     rerank_depth: int = option(
-        "How many of the best passages it re-orders.", 100, group=RERANKED, metavar="K", least=1, decides=True
+        "How many of the best passages it re-orders.",
+        100, group=RERANKED, metavar="K", least=1, decides=True, in_recipes="recipe",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

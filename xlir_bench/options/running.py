@@ -105,12 +105,13 @@ class RunOptions:
         None, group=DATA, metavar="FOLDER",
     )  # fmt: skip
     measures: tuple[str, ...] | None = option(
-        "ranx's names: map, mrr, ndcg@10, recall@100 …", None, group=MEASURED, decides=True, told=None
+        "ranx's names: map, mrr, ndcg@10, recall@100 …",
+        None, group=MEASURED, decides=True, told=None, in_recipes="recipe",
     )  # fmt: skip
     alignment: bool = option(
         "Also measure alignment: whether translations find each other, and what sets languages apart. It searches"
         " once more.",
-        False, group=MEASURED,
+        False, group=MEASURED, in_recipes="recipe",
     )  # fmt: skip
     unions: bool = True
     """Whether MRC is measured, which asks for more scores: a look at a model in its training does without."""
@@ -124,7 +125,7 @@ class RunOptions:
     vectors: VectorDtype = option(
         "How vectors are kept and compared: float16 takes half the disk and int8 a quarter. Ranks are exact for"
         " the vectors as they are kept.",
-        "float32", group=SEARCH, metavar="DTYPE", decides=True, told="vectors kept as {}",
+        "float32", group=SEARCH, metavar="DTYPE", decides=True, told="vectors kept as {}", in_recipes="encodings",
     )  # fmt: skip
     keep_vectors: bool = option(
         "Keep vectors of passages; without, each part of a corpus is encoded, searched and dropped, and what is"

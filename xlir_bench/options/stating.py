@@ -24,6 +24,7 @@ SEARCH, OUTPUT, REST = "Search", "Output", "Other options"
 """Headings of ``--help`` that several commands have."""
 OPTION = "option"
 """The key of an option in the metadata of its field."""
+RecipeTable = Literal["training", "encodings", "cost", "recipe"]
 TEXT = (str, os.PathLike)
 Record = TypeVar("Record")
 
@@ -47,8 +48,12 @@ class Option:
     least: float | None = None
     below: float | None = None
     most: float | None = None
-    in_recipes: bool = False
-    """Whether a recipe may state it under ``[training]``."""
+    in_recipes: RecipeTable | None = None
+    """The table of a recipe that may state it; ``recipe``: above the tables, as it holds for all."""
+    loss: str | None = None
+    """The one ``--loss`` that it belongs to; with another it is refused, and no record states it."""
+    recorded: Literal["always", "given", "never"] = "always"
+    """When the record of a training states it. Given: not at its default, so that records from before it stay the same."""
     decides: bool = False
     """Whether it decides the numbers: a result states its value, and `gate` runs a candidate with the same."""
     partial: bool = False
@@ -99,7 +104,7 @@ def option(
 
 def offline_option() -> Any:
     """``--offline``, the same wherever something may be downloaded."""
-    return option("Download nothing.", False)
+    return option("Download nothing.", False, recorded="never")
 
 
 def remote_code_option(group: str = REST) -> Any:

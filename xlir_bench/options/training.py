@@ -36,10 +36,6 @@ ROWS, BATCHES, LEARNING = "Model and rows", "Batches", "Training"
 EVALUATION = "Evaluation while training"
 Loss = Literal["infonce", "symmetric", "cached", "one-to-k", "lakda", "distil"]
 Use = Literal["all", "monolingual", "cross-lingual"]
-OF_LOSS: dict[str, Loss] = {
-    "lakda_weight": "lakda", "teacher": "distil", "teacher_lang": "distil", "infonce_weight": "distil",
-}  # fmt: skip
-"""Options that one loss alone has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +103,14 @@ class BatchOptions:
         None, group=BATCHES, metavar="SHARE", least=0, most=1,
     )  # fmt: skip
     language_sampling: Literal["uniform", "proportional"] = option(
-        "How often each language is drawn.", "uniform", group=BATCHES, in_recipes=True
+        "How often each language is drawn.", "uniform", group=BATCHES, in_recipes="training"
     )
     pairs_per_batch: Literal["one", "many"] = option(
-        "How many language pairs a cross-lingual batch has.", "many", group=BATCHES, in_recipes=True
-    )
+        "How many language pairs a cross-lingual batch has.",
+        "many", group=BATCHES, in_recipes="training",
+    )  # fmt: skip
     langs: tuple[str, ...] | None = option(
-        "Train on these languages only.", None, group=BATCHES, in_recipes=True
+        "Train on these languages only.", None, group=BATCHES, in_recipes="training"
     )
     batch_size: int = option(
         "Rows in a batch; fewer where no more fit without being false negatives.",
@@ -138,7 +135,7 @@ class TrainOptions:
         " the package.",
         group=ROWS, flag="train", metavar="ROWS", many=True, parse=parse_source,
     )  # fmt: skip
-    output: Path = option("Where the model goes.", group=ROWS, metavar="DIR")
+    output: Path = option("Where the model goes.", group=ROWS, metavar="DIR", recorded="never")
     batches: BatchOptions = field(default_factory=BatchOptions)
     steps: int | None = option(
         "Training steps.  [default: one epoch]", None, group=LEARNING, metavar="N", above=0
@@ -148,78 +145,80 @@ class TrainOptions:
     )  # fmt: skip
     lr: float | None = option(
         "Learning rate.  [default: 3e-5; 0.01 for builtin:static]",
-        None, group=LEARNING, metavar="RATE", above=0, in_recipes=True,
+        None, group=LEARNING, metavar="RATE", above=0, in_recipes="training",
     )  # fmt: skip
     weight_decay: float = option(
-        "Weight decay of AdamW, for transformers.", 0.01, group=LEARNING, least=0, in_recipes=True
-    )
+        "Weight decay of AdamW, for transformers.",
+        0.01, group=LEARNING, least=0, in_recipes="training",
+    )  # fmt: skip
     warmup: float = option(
         "Share of the steps in which the learning rate rises.",
-        0.1, group=LEARNING, metavar="SHARE", least=0, below=1, in_recipes=True,
+        0.1, group=LEARNING, metavar="SHARE", least=0, below=1, in_recipes="training",
     )  # fmt: skip
     schedule: Literal["linear", "cosine", "constant"] = option(
-        "What the learning rate does after the warm-up.", "linear", group=LEARNING, in_recipes=True
-    )
+        "What the learning rate does after the warm-up.",
+        "linear", group=LEARNING, in_recipes="training",
+    )  # fmt: skip
     loss: Loss = option(
         "Training loss; cached: infonce with --cached. XLCO is infonce with --strategy cross-lingual.",
         "infonce", group=LEARNING,
     )  # fmt: skip
     cached: bool = option(
         "Gradient caching: large batches in little memory, with any loss; each text is encoded twice.",
-        False, group=LEARNING, in_recipes=True,
+        False, group=LEARNING, in_recipes="training", recorded="given",
     )  # fmt: skip
     temperature: float = option(
-        "The loss divides cosines by this.", 0.05, group=LEARNING, above=0, in_recipes=True
+        "The loss divides cosines by this.", 0.05, group=LEARNING, above=0, in_recipes="training"
     )
     mini_batch: int = option(
         "Texts that gradient caching holds at a time.",
-        32, group=LEARNING, flag="mini-batch-size", metavar="TEXTS", above=0, in_recipes=True,
+        32, group=LEARNING, flag="mini-batch-size", metavar="TEXTS", above=0, in_recipes="training",
     )  # fmt: skip
     lakda_weight: float = option(
         "Share of the divergence in --loss lakda; InfoNCE has the rest.",
-        0.5, group=LEARNING, metavar="SHARE", least=0, most=1, in_recipes=True,
+        0.5, group=LEARNING, metavar="SHARE", least=0, most=1, loss="lakda", in_recipes="training",
     )  # fmt: skip
     vrn_weight: float = option(
         "Add VRN to any loss but one-to-k, with this weight: negatives that vary less.",
-        0.0, group=LEARNING, metavar="W", least=0, in_recipes=True,
+        0.0, group=LEARNING, metavar="W", least=0, in_recipes="training", recorded="given",
     )  # fmt: skip
     teacher: str | None = option(
         "For --loss distil: a model, as `run --model` takes it, or a parquet file of `text` and `vector`.",
-        None, group=LEARNING, metavar="SPEC|FILE", in_recipes=True,
+        None, group=LEARNING, metavar="SPEC|FILE", loss="distil", in_recipes="training",
     )  # fmt: skip
     teacher_lang: str = option(
         "The language of the rows' texts that the teacher is given.",
-        "en", group=LEARNING, metavar="LANG", in_recipes=True,
+        "en", group=LEARNING, metavar="LANG", loss="distil", in_recipes="training",
     )  # fmt: skip
     infonce_weight: float = option(
         "Share of InfoNCE in --loss distil: 0 is MIMO's first stage, 0.2 its second.",
-        0.0, group=LEARNING, metavar="SHARE", least=0, most=1, in_recipes=True,
+        0.0, group=LEARNING, metavar="SHARE", least=0, most=1, loss="distil", in_recipes="training",
     )  # fmt: skip
     max_length: int | None = option(
         "Cut texts here.  [default: the model's own]",
-        None, group=LEARNING, metavar="TOKENS", above=0, in_recipes=True,
+        None, group=LEARNING, metavar="TOKENS", above=0, in_recipes="training",
     )  # fmt: skip
     freeze: str | None = option(
         "Do not train `embeddings` (the vectors of the vocabulary) or `layers:N` (them and the first N layers):"
         " less memory, less time a step.  [default: all is trained]",
-        None, group=LEARNING, metavar="WHAT", in_recipes=True,
+        None, group=LEARNING, metavar="WHAT", in_recipes="training",
     )  # fmt: skip
     prune_vocabulary: tuple[str, ...] | None = option(
         "Keep only the pieces of a transformer's tokenizer that the rows use, and tasks on disk or files (a text a"
         " line) if named: their vectors stay, the model is smaller; the card says what other text loses.",
-        None, group=LEARNING, metavar="rows[,TASK|FILE,...]", in_recipes=True,
+        None, group=LEARNING, metavar="rows[,TASK|FILE,...]", in_recipes="training",
     )  # fmt: skip
     pooling: Literal["mean", "cls"] = option(
-        "Pooling that a plain transformer gets.", "mean", group=LEARNING, in_recipes=True
+        "Pooling that a plain transformer gets.", "mean", group=LEARNING, in_recipes="training"
     )
     query_prompt: str | None = option(
-        "Put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes=True
+        "Put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
     )  # fmt: skip
     passage_prompt: str | None = option(
-        "Put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes=True
+        "Put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
     )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = option(
-        "Arithmetic, where the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes=True
+        "Arithmetic, where the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes="training"
     )  # fmt: skip
     device: str | None = option(
         "Where to train.  [default: the best there is; cpu for builtin:static]",
@@ -246,16 +245,20 @@ class TrainOptions:
     log_steps: int = option(
         "A line in DIR/log.jsonl every N steps.", 10, group=EVALUATION, metavar="N", above=0
     )
-    keep_checkpoints: bool = option("Keep DIR/checkpoints after the run.", False, group=EVALUATION)
+    keep_checkpoints: bool = option(
+        "Keep DIR/checkpoints after the run.", False, group=EVALUATION, recorded="never"
+    )
     static: StaticOptions = field(default_factory=StaticOptions)
     leakage: Literal["drop", "fail", "allow"] = option(
         "What to do with rows that hold evaluation text.", "drop", group=ROWS
     )
     skip_faults: bool = option(
         "Leave faulty rows out, and say which; without it they are all told, and nothing is trained.",
-        False, group=ROWS,
+        False, group=ROWS, recorded="given",
     )  # fmt: skip
-    resume: bool = option("Go on with a run that was stopped, from its last checkpoint.", False)
+    resume: bool = option(
+        "Go on with a run that was stopped, from its last checkpoint.", False, recorded="never"
+    )
     trust_remote_code: bool = remote_code_option()
     offline: bool = offline_option()
     arguments: Mapping[str, Any] = option(
@@ -322,10 +325,10 @@ class TrainOptions:
         if self.from_nothing:
             self.refuse_static()
         for each in options_of(TrainOptions):
-            loss = OF_LOSS.get(each.name, self.loss)
-            if loss != self.loss and getattr(self, each.name) != each.default:
+            is_for_it = each.loss in (None, self.loss)
+            if not is_for_it and getattr(self, each.name) != each.default:
                 raise InputError(
-                    f"--{each.flag} is for --loss {loss}: leave it out, of --config too"
+                    f"--{each.flag} is for --loss {each.loss}: leave it out, of --config too"
                 )
         if self.loss == "distil" and self.teacher is None:
             raise InputError("--loss distil wants a --teacher: a model, or a file of its vectors")
@@ -354,9 +357,8 @@ class TrainOptions:
         static = stated.pop("static")
         if self.from_nothing:  # a stored model has a vocabulary of its own
             stated |= static
-        unused = ["output", "resume", "offline", "keep_checkpoints"]
-        unused += [name for name in ("cached", "vrn_weight", "skip_faults") if not stated[name]]
-        unused += [name for name, loss in OF_LOSS.items() if loss != self.loss]
-        for name in unused:
-            del stated[name]
+        for each in options_of(TrainOptions):
+            is_default = each.recorded == "given" and stated[each.name] == each.default
+            if is_default or each.recorded == "never" or each.loss not in (None, self.loss):
+                del stated[each.name]
         return stated | {"arguments": dict(self.arguments)}

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from xlir_bench.files import text_digest
-from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
-from xlir_bench.options.training import OF_LOSS, Loss, Strategy
+from xlir_bench.options.training import Loss, Strategy
 from xlir_bench.recipe.parts import (
     DATA,
     HYBRID,
     IN_EVERY_DIGEST,
+    OF_RECIPE,
     OF_TRAINING,
     RANK_DISTANCE,
     UNTRAINED,
@@ -34,12 +34,14 @@ from xlir_bench.recipe.parts import (
     Share,
     Training,
     Variant,
+    with_options,
 )
 from xlir_bench.untrusted import parse_toml, validated
 
 __all__ = ["DATA", "HYBRID", "Cell", "Choice", "Claim", "Recipe", "Variant", "parse_recipe"]
 
 
+@with_options("recipe")
 class Recipe(Section):
     """The grid of trainings, the tasks they are evaluated on, and what is claimed."""
 
@@ -67,13 +69,6 @@ class Recipe(Section):
     tasks: Several[str]
     parts: dict[str, Part] = Field(default={})
     """By task, where it is not evaluated whole."""
-    measures: tuple[str, ...] | None = None
-    """Those of each task, if they are not said."""
-    rerank: str | None = None
-    """What re-orders the best passages that each model finds, as ``run --rerank`` takes it."""
-    rerank_depth: Count = EncoderOptions().rerank_depth
-    alignment: bool = False
-    """Whether translations find each other is measured too, and told on the page."""
     relative: bool = False
     """Differences from the baselines are also told as shares of what these reach, task beside task."""
     cost: Cost | None = None
@@ -107,12 +102,13 @@ class Recipe(Section):
             for choice in self.only
             if not any(v.has(choice) for v in self._grid())
         ]
-        if self.rerank is None and self.rerank_depth != EncoderOptions().rerank_depth:
+        asked = self.evaluation()
+        if asked["rerank"] is None and asked["rerank_depth"] != OF_RECIPE["rerank_depth"].default:
             faults.append("rerank-depth wants rerank, which names a reranker")
         faults += [
-            f"training.{name.replace('_', '-')} is for the loss {loss}, which is not among the losses"
-            for name, loss in OF_LOSS.items()
-            if loss not in self.losses and getattr(self.training, name) != OF_TRAINING[name].default
+            f"training.{name.replace('_', '-')} is for the loss {o.loss}, which is not among the losses"
+            for name, o in OF_TRAINING.items()
+            if o.loss not in (None, *self.losses) and getattr(self.training, name) != o.default
         ]
         rates = self.training.model_dump()["lr"]
         if isinstance(rates, dict) and (unrated := [s for s in self.strategies if s not in rates]):
@@ -182,9 +178,10 @@ class Recipe(Section):
         ]
         return [*bases, *trained]
 
-    def encoding(self, variant: Variant) -> EncodingChoice:
-        """How the models of a variant are encoded."""
-        return EncodingChoice() if variant.encoding is None else self.encodings[variant.encoding]
+    def evaluation(self, encoding: str | None = None) -> dict[str, Any]:
+        """The options that models are evaluated with in an encoding, by the fields of `RunOptions` and `EncoderOptions`."""
+        asked = {name: getattr(self, name) for name in OF_RECIPE}
+        return asked | (self.encodings[encoding].model_dump() if encoding is not None else {})
 
     def cells(self) -> tuple[Cell, ...]:
         """Everything that is to be trained and evaluated; an untrained base once, unless it is random."""

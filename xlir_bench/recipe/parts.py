@@ -6,9 +6,9 @@ a cell for each of their seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -20,11 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from xlir_bench.options.encoding import Dtype, EncoderOptions
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
-from xlir_bench.options.running import RunOptions, VectorDtype
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.static import is_static_spec
-from xlir_bench.options.stating import Option, options_of
+from xlir_bench.options.stating import Option, RecipeTable, options_of
 from xlir_bench.options.training import Loss, Strategy, TrainOptions
 from xlir_bench.records import Kind
 
@@ -52,34 +52,40 @@ class Section(BaseModel):
     )
 
 
-OF_TRAINING = {o.flag.replace("-", "_"): o for o in options_of(TrainOptions) if o.in_recipes}
+def _stated_in(table: RecipeTable) -> dict[str, Option]:
+    """The options that a table of a recipe may state, by their names in it: training's are those of flags."""
+    records = (TrainOptions, EncoderOptions, RunOptions, CostOptions)
+    marked = [o for record in records for o in options_of(record) if o.in_recipes == table]
+    return {o.flag.replace("-", "_") if table == "training" else o.name: o for o in marked}
+
+
+OF_TRAINING, OF_RECIPE = _stated_in("training"), _stated_in("recipe")
 IN_EVERY_DIGEST = (
     "language_sampling", "pairs_per_batch", "langs", "lr", "weight_decay", "warmup", "schedule", "temperature",
     "mini_batch_size", "max_length", "pooling", "query_prompt", "passage_prompt", "precision",
 )  # fmt: skip
 """The first options there were; a later one is in a digest only where it is given, so that older cells keep theirs."""
+Table = TypeVar("Table", bound=type[Section])
 
 
-class _Training(Section):
-    """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
+def with_options(table: RecipeTable) -> Callable[[Table], Table]:
+    """Adds the options that a table may state as fields: with their types, bounds and defaults."""
 
-    def of(self, strategy: str) -> dict[str, Any]:
-        """The options of a strategy, by their names in a recipe; a learning rate may be its own."""
-        given = self.model_dump()
-        if isinstance(given["lr"], dict):
-            given["lr"] = given["lr"].get(strategy)
-        return given
+    def extended(base: Table) -> Table:
+        fields: dict[str, Any] = {name: _field(o) for name, o in _stated_in(table).items()}
+        name, doc, module = base.__name__, base.__doc__, base.__module__
+        made = create_model(name, __base__=base, __doc__=doc, __module__=module, **fields)
+        return cast(Table, made)
 
-    def options(self, strategy: str) -> dict[str, Any]:
-        """The same by the fields of `TrainOptions`."""
-        given = self.of(strategy)
-        return {option.name: given[name] for name, option in OF_TRAINING.items()}
+    return extended
 
 
 def _field(option: Option) -> tuple[Any, Any]:
     """An option as a field of a recipe: its type, with its bounds, and its default."""
     bounds = Field(gt=option.above, ge=option.least, lt=option.below, le=option.most)
-    kind: Any = Annotated[option.base, bounds]
+    kind: Any = Annotated[option.one, bounds]
+    if option.is_list:
+        kind = tuple[kind, ...] if option.default in (None, ()) else Several[kind]
     if option.name == "lr":
         # A union would put its branch into the place of a fault: training.lr is all that a recipe has.
         one, several = (TypeAdapter(t, config=_FINITE) for t in (kind, dict[Strategy, kind]))
@@ -92,11 +98,21 @@ def _field(option: Option) -> tuple[Any, Any]:
     return (kind | None if option.default is None else kind), option.default
 
 
-if TYPE_CHECKING:
-    Training = _Training
-else:
-    fields = {name: _field(option) for name, option in OF_TRAINING.items()}
-    Training = create_model("Training", __base__=_Training, **fields)
+@with_options("training")
+class Training(Section):
+    """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
+
+    def of(self, strategy: str) -> dict[str, Any]:
+        """The options of a strategy, by their names in a recipe; a learning rate may be its own."""
+        given = self.model_dump()
+        if isinstance(given["lr"], dict):
+            given["lr"] = given["lr"].get(strategy)
+        return given
+
+    def options(self, strategy: str, loss: str | None) -> dict[str, Any]:
+        """The same by the fields of `TrainOptions`, without those of other losses."""
+        given = self.of(strategy)
+        return {o.name: given[name] for name, o in OF_TRAINING.items() if o.loss in (None, loss)}
 
 
 class Look(Section):
@@ -106,24 +122,21 @@ class Look(Section):
     every: Count
 
 
+@with_options("encodings")
 class EncodingChoice(Section):
     """How the models of an experiment are encoded when they are evaluated; what is not said is as in `run`."""
 
-    dtype: Dtype = EncoderOptions().dtype
-    truncate_dim: Count | None = None
-    max_length: Count | None = None
-    vectors: VectorDtype = RunOptions().vectors
 
-
+@with_options("cost")
 class Cost(Section):
     """What models cost in use: measured once, of the first seed of every training, in its first encoding."""
 
     task: str
-    dtypes: Several[Dtype] = CostOptions().dtypes
-    dims: tuple[Count, ...] = ()
-    indexes: tuple[str, ...] = ()
-    queries: Count = CostOptions().queries
-    repeats: Count = CostOptions().repeats
+
+    @property
+    def options(self) -> CostOptions:
+        """What is measured."""
+        return CostOptions(**self.model_dump(exclude={"task"}))
 
 
 class Choice(Section):

@@ -195,7 +195,7 @@ def _task_parts(experiment: Experiment, task: str) -> list[str | Block]:
         if variants := [v for v in variants if experiment.evaluated(v, task)]:
             parts.append(f"**{escape(model)}**, {recipe.steps:,} steps, {seeds}")
             parts.append(_means(experiment, variants, task))
-    if recipe.alignment:
+    if recipe.evaluation()["alignment"]:
         parts += trained_alignment([
             (recipe.label(v), [r.record.alignment for r in experiment.evaluated(v, task).values()])
             for v in recipe.variants()
