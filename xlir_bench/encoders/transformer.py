@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 
 OPTIONS_IN_MEMORY = ("query_prompt", "passage_prompt", "truncate_dim")
 """The options that a model in memory takes. They are in its slug."""
-OPTIONS_IN_SLUG = tuple(
-    option.name
-    for option in options_of(LoadOptions)
-    if option.group == MODEL and option.decides and option.name != "revision"
-)
-"""Of a model that is loaded here; the revision is in what its slug begins with."""
+OPTIONS_OF_FOLDERS = tuple(option for option in options_of(LoadOptions) if option.group == MODEL)
+"""The options that a model of a folder takes."""
+OPTIONS_IN_SLUG = tuple(o.name for o in OPTIONS_OF_FOLDERS if o.decides and o.name != "revision")
+"""Those of them in its slug; the revision is in what that begins with."""
 IN_PARTS = {"query_prompt", "passage_prompt", "revision", "dtype", "max_length", "truncate_dim"}
 """Those that a fingerprint has by what they come to; any other is in it as it was given."""
 TRAINING = "training.json"
@@ -179,13 +177,12 @@ class TransformerEncoder(SentenceTransformerEncoder):
         place, layout = self._place, self._place.layout
         is_dense, queries = self.model_type == DENSE, self.max_query_tokens
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
-        in_slug = [name for name in OPTIONS_IN_SLUG if is_dense or name != "truncate_dim"]
-        used = (*in_slug, "revision", "device", "trust_remote_code")
+        used = [o.name for o in OPTIONS_OF_FOLDERS if is_dense or o.name != "truncate_dim"]
         # A folder that does not say that it is sparse is a dense model too, with results of its own.
         sparse = "-sparse" if self.model_type == SPARSE and layout.bare else ""
         return self._card(
             place.slug_stem + sparse,
-            in_slug,
+            [name for name in used if name in OPTIONS_IN_SLUG],
             (
                 *place.notes,
                 *([bare] if layout.bare else []),
