@@ -89,6 +89,16 @@ def test_a_stored_result_gets_the_figures_and_stays_as_it_is(xlir):
     assert Result.load(file).record.profile.cost is None, "it was of another model"
 
 
+def test_a_model_that_is_cut_is_measured_as_it_was_run(xlir, tiny_transformer):
+    cut = ("--model", str(tiny_transformer), "--truncate-dim", "8", "--langs", "de,en", "--quiet")
+    assert xlir("run", *cut).code == 0
+    (file,) = Path("results").glob("*/*/result.json")
+    assert xlir("profile", *cut, "--queries", "5", "--batch", "4", "--repeats", "1").code == 0
+    assert list(Path("results").glob("*/*/result.json")) == [file]
+    (variant,) = Result.load(file).record.profile.cost.variants
+    assert variant.dimension == 8
+
+
 def test_a_result_of_other_weights_is_made_anew(xlir):
     assert xlir("run", "--model", "builtin:ngram", "--langs", "de,en", "--quiet").code == 0
     file = stored("builtin-ngram") / "result.json"

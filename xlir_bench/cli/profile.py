@@ -18,19 +18,17 @@ from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import DataOptions, RunOptions
-from xlir_bench.options.stating import OUTPUT, WHAT, option
+from xlir_bench.options.stating import DATA, MODEL, OUTPUT, REST, WHAT, option, options_of
 
 if TYPE_CHECKING:
     from xlir_bench.encoders import Encoder
     from xlir_bench.results import Result
     from xlir_bench.tasks import Task
 
-RUN = ("data", "langs", "limit", "batch_tokens", "offline", "max_download", "allow_changed_data")
-ENCODER = (
-    "query_prompt", "passage_prompt", "revision", "device", "max_length", "trust_remote_code",
-    "api_key_env", "http_body", "similarity",
-)  # fmt: skip
-"""The options of a run and of an encoder that are no variant."""
+HEADINGS = (DATA, MODEL, REST)
+RUN = {"langs", "limit"} | {o.name for o in options_of(RunOptions) if o.group in HEADINGS}
+ENCODER = {"similarity"} | {o.name for o in options_of(EncoderOptions) if o.group in HEADINGS}
+"""Where texts come from, and how a model is loaded (the flag --dtype is that of the variants)."""
 
 
 @command(config=Path)
@@ -53,7 +51,7 @@ def profile(
     ),
     quiet: bool = option("No progress.", False, group=OUTPUT),
     data: Annotated[DataOptions, ("tasks_dirs",)],
-    options: Annotated[RunOptions, RUN],
+    options: Annotated[RunOptions, RUN - {"lexicon"}],
     encoder_options: Annotated[EncoderOptions, ENCODER],
 ) -> None:  # fmt: skip
     """Measure what an encoder costs in use, and which variant of it to ship.
