@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from changed import evaluated
+from recipes import REDUCED, with_lines
 
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.cli.gate import _as_the_baseline
@@ -17,6 +19,7 @@ from xlir_bench.measures import check_measures
 from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.stating import Option, build, options_of
 from xlir_bench.options.training import TrainOptions
+from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Silent
 from xlir_bench.reports.leaderboard.board import LESS
 from xlir_bench.sources import load_collection
@@ -28,8 +31,10 @@ OTHER: dict[str, Any] = {
     "query_prompt": "query: ", "passage_prompt": "passage: ", "revision": "v2", "dtype": "float16", "max_length": 8,
     "truncate_dim": 4, "similarity": "dot", "transform": "offsets", "transform_text": "text.jsonl",
     "fuse": ("builtin:bm25",), "fuse_weights": (1.0, 2.0), "fuse_depth": 9, "rerank": "reranker", "rerank_depth": 9,
+    "alignment": True,
 }  # fmt: skip
-"""Another value than the default of every option with the mark: a new one has its line here."""
+"""Another value than the default of every option with a mark: a new one has its line here."""
+IN_RECIPES = [o for record in (RunOptions, LoadOptions) for o in options_of(record) if o.in_recipes]
 MOVES_NO_SCORE = {"measures", "seed"}
 
 
@@ -59,6 +64,16 @@ def test_a_candidate_is_loaded_as_its_baseline_was(option: Option) -> None:
     part = evaluated().record.encoder.model_copy(update={"name": "org/model"})
     baseline = part.model_copy(update={"options": asked})
     assert _as_the_baseline("org/model", baseline, EncoderOptions()) == asked
+
+
+@pytest.mark.parametrize("option", IN_RECIPES, ids=lambda option: option.name)
+def test_models_of_a_recipe_are_evaluated_with_what_it_states(option: Option) -> None:
+    line = f"{option.flag} = {json.dumps(OTHER[option.name])}"
+    text = f"{REDUCED}\n[encodings]\nmine = {{ {line} }}"
+    if option.in_recipes == "recipe":
+        text = with_lines("rerank = 'reranker'", line) + "\n[encodings.mine]"
+    asked = parse_recipe(text, "it").evaluation("mine")
+    assert asked[option.name] == OTHER[option.name] != option.default
 
 
 def test_what_decides_no_number_is_the_candidates_own() -> None:

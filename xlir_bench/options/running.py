@@ -170,9 +170,9 @@ class RunOptions:
             object.__setattr__(self, "measures", measures)
         if self.cache is not None:
             object.__setattr__(self, "cache", cache_folder(self.cache))
-        for name in ("data", "lexicon"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, expanded(given))
+        for each in options_of(RunOptions):
+            if each.base is Path and (given := getattr(self, each.name)) is not None:
+                object.__setattr__(self, each.name, expanded(given))
 
     @property
     def word_lists(self) -> Path | None:
