@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changed import evaluated
+from changed import evaluated, stated
 from recipes import REDUCED, with_lines
 
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.cli.gate import _as_the_baseline
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.evaluation.run import _options_part
 from xlir_bench.measures import check_measures
 from xlir_bench.options.encoding import LoadOptions
@@ -22,6 +22,7 @@ from xlir_bench.options.training import TrainOptions
 from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Silent
 from xlir_bench.reports.leaderboard.board import LESS
+from xlir_bench.reports.pairing import require_comparable
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -56,6 +57,17 @@ def test_a_run_with_another_value_is_of_a_part_says_so_and_can_be_asked_again(
     assert stored.part.keys() == {option.name} - MOVES_NO_SCORE
     assert stored.asked_again(full).part(task) == asked.part(task)
     assert (option.name in LESS) == option.partial
+
+
+@pytest.mark.parametrize("option", marked(RunOptions), ids=lambda option: option.name)
+def test_results_with_another_value_are_not_compared_but_for_the_seed(option: Option) -> None:
+    first, value = evaluated(), OTHER[option.name]
+    other = stated(first, **{option.name: [*value] if isinstance(value, tuple) else value})
+    if option.name == "seed":
+        assert not require_comparable([first, other], force=False, remedy="")
+        return
+    with pytest.raises(NotComparableError, match=r"\(.* against .*\)"):
+        require_comparable([first, other], force=False, remedy="")
 
 
 @pytest.mark.parametrize("option", marked(LoadOptions), ids=lambda option: option.name)

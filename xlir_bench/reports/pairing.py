@@ -20,10 +20,13 @@ from xlir_bench.measures.bootstrap import Alternative, ClusterSums
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm, paired_tests
 from xlir_bench.records import Ints, Kind
 from xlir_bench.results import Result, ResultRecord
+from xlir_bench.results.schema import DECIDING
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 SAME = 1e-9
 """Values that differ by less are the same: the last bits of a value depend on the machine."""
+NOUNS = {"langs": "languages", "candidate": "candidate text", "query_form": "questions"}
+"""What differences call an option, where it is not its name."""
 PAIRS_AT_ONCE = 100
 """Bounds the memory of the tests."""
 
@@ -76,32 +79,37 @@ def _what_differs(
     first: ResultRecord, second: ResultRecord, forms_may_differ: bool = False
 ) -> list[str]:
     """Everything that makes two results measure different things; empty if they are comparable."""
-    a, b = first.options, second.options
     differences = []
     if first.task.digest != second.task.digest:
         differences.append(f"task ({_task(first)} against {_task(second)})")
     elif (files := _other_files(first, second)) is not None:
         differences.append(f"data files {', '.join(files) or '(not named)'}")
-    options = {
-        "languages": (sorted(a.langs) or "all", sorted(b.langs) or "all"),
-        "kinds": (sorted(a.kinds) or "all", sorted(b.kinds) or "all"),
-        "limit": (a.limit or "none", b.limit or "none"),
-        "corpus limit": (a.corpus_limit or "none", b.corpus_limit or "none"),
-        "candidate text": (a.candidate, b.candidate),
-        "questions": ("", "") if forms_may_differ else (_form(first), _form(second)),
-        "word lists": (a.word_lists, b.word_lists) if a.word_lists and b.word_lists else ("", ""),
-        "measures": (sorted(set(a.measures)), sorted(set(b.measures))),
-        "index": (a.index, b.index),
-        "vectors": (a.vectors, b.vectors),
-        "changed data": (sorted(a.changed_data) or "none", sorted(b.changed_data) or "none"),
-    }
-    for name in sorted(a.others.keys() | b.others.keys()):
-        options[name.replace("_", " ")] = tuple(x.others.get(name, "default") for x in (a, b))
-    for option, (x, y) in options.items():
-        if x != y:
-            one, other = (" ".join(v) if isinstance(v, list) else v for v in (x, y))
-            differences.append(f"{option} ({one} against {other})")
+    a, b = _asked(first), _asked(second)
+    for name in a | b:
+        one, other = a.get(name, "default"), b.get(name, "default")
+        is_known = name != "word_lists" or (one and other)
+        if one != other and is_known and not (forms_may_differ and name == "query_form"):
+            noun = NOUNS.get(name, name.replace("_", " "))
+            differences.append(f"{noun} ({_in_words(one)} against {_in_words(other)})")
     return differences
+
+
+def _asked(record: ResultRecord) -> dict[str, Any]:
+    """The options that decide what is measured; the seed moves intervals alone."""
+    options = record.options
+    values = {n: getattr(options, n, o.default) for n, o in DECIDING.items() if n != "seed"}
+    values |= options.others | {
+        "query_form": _form(record),
+        "word_lists": options.word_lists,
+        "changed_data": options.changed_data or None,
+    }
+    return {n: sorted({*map(str, x)}) if isinstance(x, list) else x for n, x in values.items()}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(value) or "all"
+    return "none" if value is None else str(value)
 
 
 def _form(record: ResultRecord) -> str:
