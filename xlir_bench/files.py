@@ -87,11 +87,35 @@ def beside(path: Path) -> Iterator[Path]:
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes this one if the block ends well; nobody else may make it meanwhile."""
-    half = folder.with_name(f".{folder.name}.building")
-    shutil.rmtree(half, ignore_errors=True)  # from a run that was killed
-    half.mkdir(parents=True)
+    half = _emptied(folder.with_name(f".{folder.name}.building"))
     yield half
     half.rename(folder)
+
+
+@contextmanager
+def replacing_files(folder: Path, last: Sequence[str]) -> Iterator[Path]:
+    """An empty folder to fill; if the block ends well, its files take the places of those of this one. Others stay.
+
+    `last` are names of files without which nobody reads the rest: the old ones go first, in reverse, the new ones come
+    last. A reader after a kill finds the old files, the new ones, or lacks one of these, and the next writer begins
+    anew. Files are moved one by one: no system puts a folder in the place of one that is not empty.
+    """
+    half = _emptied(folder / ".building")
+    yield half
+    for name in reversed(last):
+        (folder / name).unlink(missing_ok=True)
+    names = [str(path.relative_to(half)) for path in half.rglob("*") if path.is_file()]
+    for name in sorted(names, key=lambda name: last.index(name) if name in last else -1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (half / name).replace(folder / name)
+    shutil.rmtree(half)
+
+
+def _emptied(folder: Path) -> Path:
+    """This folder with nothing in it: what is there is from a run that was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def write(path: Path, content: str | bytes | memoryview) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -42,6 +41,8 @@ from xlir_bench.train.watching import selection
 from xlir_bench.untrusted import load_json, read_json, validated
 
 SCHEMA = 1
+MARKS = ("modules.json", "config.json")
+"""Without both, no library takes a folder for a model: with `config.json` alone it adds a pooling of its own."""
 PACKAGES = (
     "xlir-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "accelerate",
     "numpy",
@@ -213,10 +214,7 @@ class _Run:
         loop = Loop(options, self.folder, base, plan, on_the_way, self.progress, say)
         with quiet_transformers():
             outcome, log = loop.run()
-            self.save(base)
-            if plan.teacher is not None:
-                (folder / PROJECTION).mkdir(exist_ok=True)
-                base.model[-1].save(str(folder / PROJECTION))
+            self.save(base, projection=None if plan.teacher is None else base.model[-1])
         after: Mapping[str, float] = {}
         if evaluate is not None:
             with quiet_transformers():
@@ -318,24 +316,19 @@ class _Run:
             base = freeze(base, self.options.frozen_layers)
         return base
 
-    def save(self, base: Base) -> None:
-        """Save the model in another folder first, then move it: half a model is never taken for one."""
-        fresh = self.folder.path / ".model"
-        shutil.rmtree(fresh, ignore_errors=True)
-        base.finished(base.model).save(str(fresh), create_model_card=False)
-        if self.options.static.int8:
-            quantise(fresh)
-        if pickles := [path for pattern in PICKLES for path in fresh.rglob(pattern)]:
-            raise AssertionError(f"the model was saved with pickles: {pickles}")
-        for path in fresh.rglob("*.safetensors"):
-            path.chmod(0o644)  # the library writes it for its owner alone
-        # modules.json comes last: without it there is no model.
-        for item in sorted(fresh.iterdir(), key=lambda p: p.name == "modules.json"):
-            target = self.folder.path / item.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            item.replace(target)
-        fresh.rmdir()
+    def save(self, base: Base, projection: Any = None) -> None:
+        """Put the model in its folder; half a model is never taken for one."""
+        with files.replacing_files(self.folder.path, MARKS) as fresh:
+            base.finished(base.model).save(str(fresh), create_model_card=False)
+            if projection is not None:
+                (fresh / PROJECTION).mkdir()
+                projection.save(str(fresh / PROJECTION))
+            if self.options.static.int8:
+                quantise(fresh)
+            if pickles := [path for pattern in PICKLES for path in fresh.rglob(pattern)]:
+                raise AssertionError(f"the model was saved with pickles: {pickles}")
+            for path in fresh.rglob("*.safetensors"):
+                path.chmod(0o644)  # the library writes it for its owner alone
 
 
 def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
