@@ -13,7 +13,7 @@ import pytest
 from xlir_bench import files
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import cell, printable, visible
-from xlir_bench.places import cache_folder
+from xlir_bench.places import cache_folder, expanded
 
 
 def names(folder):
@@ -152,6 +152,7 @@ def test_digests_are_those_of_the_bytes(tmp_path):
     path.write_bytes(b"abc")
     assert files.file_digest(path, "sha256").startswith("ba7816bf8f01cfea")
     assert len(files.file_digest(path, files.blake2b_128)) == 32
+    assert files.parts_digest([b"a", memoryview(b"bc")]) == files.text_digest("abc")
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2J", "a\nb", "a\u202eb", "a\u2028b", "\ud800"])
@@ -243,8 +244,8 @@ def test_a_path_of_a_user_who_is_not_here_is_a_path_like_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", "/home/reader")
-    assert files.expanded("~/model") == Path("/home/reader/model")
-    assert files.expanded("~no-such-user/model") == Path("~no-such-user/model")
+    assert expanded("~/model") == Path("/home/reader/model")
+    assert expanded("~no-such-user/model") == Path("~no-such-user/model")
 
 
 def test_no_cache_is_made_for_a_user_who_is_not_here() -> None:

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -267,6 +267,14 @@ def file_digest(
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def parts_digest(parts: Iterable[bytes | memoryview]) -> str:
+    """SHA-256 of what is in parts, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
 def json_digest(value: Any) -> str:
     """SHA-256 of a value as JSON, in hexadecimal: equal for equal values, whatever the order of their keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -301,11 +309,6 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 def most_unpacked(size: int) -> int:
     """How many bytes may come out of a packed file of this size: a bomb has more."""
     return ALWAYS_UNPACKED + MOST_UNPACKED * size
-
-
-def expanded(path: str | Path) -> Path:
-    """A path with its `~` written out; one of a user who is not on this machine stays as it is."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  # that of pathlib fails where there is no such user
 
 
 def safe_name(name: str, longest: int = LONGEST, also: str = "") -> str:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from xlir_bench import objectstore
 from xlir_bench.errors import InputError
-from xlir_bench.files import expanded
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with its `~` written out; one of a user who is not on this machine stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # that of pathlib fails where there is no such user
 
 
 def cache_root() -> Path:

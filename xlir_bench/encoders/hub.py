@@ -15,8 +15,9 @@ from xlir_bench.encoders.layout import PICKLES, ModelLayout
 from xlir_bench.encoders.libraries import quiet_hub
 from xlir_bench.encoders.packaged import NOTE, packaged_folder
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.files import FULL, expanded
+from xlir_bench.files import FULL
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.places import expanded
 
 NOT_WANTED = (
     *PICKLES,

@@ -22,9 +22,9 @@ from xlir_bench.encoders.transformer import InMemoryEncoder, SparseEncoder, Tran
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.extras import require
-from xlir_bench.files import expanded
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
+from xlir_bench.places import expanded
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,

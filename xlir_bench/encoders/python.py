@@ -21,8 +21,9 @@ from xlir_bench.encoders.digest import PROBES, fingerprint, probed_fingerprint, 
 from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, unused_notes
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
-from xlir_bench.files import expanded, file_digest
+from xlir_bench.files import file_digest
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.places import expanded
 from xlir_bench.records import ROLES, Floats, Role
 
 

@@ -22,8 +22,8 @@ from xlir_bench.encoders.refusal import refuse_unsafe
 from xlir_bench.encoders.tokens import token_ids
 from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.extras import require
-from xlir_bench.files import expanded
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.places import expanded
 from xlir_bench.records import Floats, Role, TokenCounts
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_o
 from xlir_bench.encoders.refusal import refuse_unsafe
 from xlir_bench.encoders.tokens import ModelTokens, is_bare
 from xlir_bench.errors import InputError
+from xlir_bench.files import parts_digest
 from xlir_bench.options.encoding import EncoderOptions, LoadOptions
 from xlir_bench.options.stating import MODEL, options_of
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -260,11 +260,12 @@ class InMemoryEncoder(SentenceTransformerEncoder):
         """Of the weights as they were when it was first asked for."""
         import torch
 
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return "sha256:" + digest.hexdigest()
+        def parts() -> Iterator[bytes | memoryview]:
+            for name, tensor in sorted(self._model.state_dict().items()):
+                yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+                yield tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+        return f"sha256:{parts_digest(parts())}"
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.executor import place
-from xlir_bench.files import expanded, file_digest
+from xlir_bench.files import file_digest, parts_digest
 from xlir_bench.options.stating import (
     DATA,
     MEASURED,
@@ -23,7 +22,7 @@ from xlir_bench.options.stating import (
     options_of,
     same_option,
 )
-from xlir_bench.places import cache_folder, cache_root, data_root
+from xlir_bench.places import cache_folder, cache_root, data_root, expanded
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task, TaskCatalogue
@@ -185,10 +184,9 @@ class RunOptions:
         """``sha256:…`` of the word lists that questions are changed by; None where they are not."""
         if self.query_form != "code-switched" or self.word_lists is None:
             return None
-        digest = hashlib.sha256()
-        for path in sorted(self.word_lists.glob("*.tsv")):
-            digest.update(f"{path.name} {file_digest(path, 'sha256')}\n".encode())
-        return f"sha256:{digest.hexdigest()}"
+        lists = sorted(self.word_lists.glob("*.tsv"))
+        lines = (f"{path.name} {file_digest(path, 'sha256')}\n".encode() for path in lists)
+        return f"sha256:{parts_digest(lines)}"
 
     @property
     def data_cache(self) -> Path:
