@@ -19,6 +19,8 @@ from xlir_bench.rendering.numbers import number
 from xlir_bench.reports.experiment.pages import experiment_pages
 from xlir_bench.reports.experiment.stored import read_experiment
 from xlir_bench.tasks import catalogue
+from xlir_bench.train.folder import RunFolder
+from xlir_bench.train.row_store import open_rows
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +136,19 @@ def test_a_training_is_told_what_its_loss_has_and_a_base_may_lie_in_the_data_roo
     nowhere = Trainings(recipe, tmp_path, trainings.tasks).missing_data()
     (told,) = [line for line in nowhere if line.startswith(f"{base}: ")]
     assert re.search("no data root.*--data.*XLIR_DATA", told)
+
+
+def test_a_cell_whose_rows_were_half_copied_at_a_kill_gets_them_whole(tmp_path: Path) -> None:
+    recipe, _ = find_recipe("mini")
+    trainings = Trainings(recipe, tmp_path, catalogue().tasks)
+    cell = recipe.cells()[0]
+    data = RunFolder(trainings.train_options(cell).output).data
+    half = data.with_name(".data.building")
+    half.mkdir(parents=True)
+    (half / "texts").write_text("half")
+    trainings._share_rows(cell)
+    assert open_rows(data) is not None
+    assert [path.name for path in data.parent.iterdir()] == ["data"]
 
 
 def test_the_recipe_of_a_pretrained_model_runs_in_short_form(

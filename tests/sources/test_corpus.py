@@ -153,9 +153,16 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path: Path) -> None:
     (tmp_path / "c" / ".passages.arrow.killed.tmp").write_text("half")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / ".passages.arrow.killed.tmp").write_text("half")
+    for name in (".growing-killed", ".growing-alive"):  # as older versions named them
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "passages.arrow").write_text("half")
+    lease = files.leased(tmp_path / ".growing-alive")
     made(tmp_path / "c")
     assert names(tmp_path / "c") == ["corpus.json", "passages.arrow"]
     assert names(tmp_path / "other") == []
+    assert names(tmp_path) == [".growing-alive", "c", "other"]
+    assert names(tmp_path / ".growing-alive") == ["passages.arrow"]
+    del lease
 
 
 def test_faults_leave_no_folder(tmp_path: Path) -> None:

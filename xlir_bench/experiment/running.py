@@ -263,7 +263,7 @@ class Trainings:
 
         options = self.train_options(cell)
         run_folder = RunFolder(options.output)
-        if run_folder.path.exists():
+        if run_folder.data.exists() or run_folder.finished:
             return
         tasks = [self.tasks[task] for task in self.recipe.tasks]
         shared = self.folder / ROWS / safe_name(cell.variant.data)

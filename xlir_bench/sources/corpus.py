@@ -185,6 +185,9 @@ def stored_corpus(
     before = faults.count
     for other in folder.parent.glob("*"):
         files.sweep(other)  # what a killed run left may be many gigabytes
+        if other.name.startswith(".growing-"):  # and one of an older version
+            with suppress(OSError):
+                files.remove_unused(other)
     with (
         _writable(folder, faults) as folder,
         files.explained(folder, REMEDY),
