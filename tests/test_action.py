@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -150,16 +151,35 @@ def test_nothing_in_an_input_is_run(repository):
 def test_it_installs_the_version_asked_for_or_its_own_with_what_the_candidate_wants(
     tmp_path, candidate, version, installed
 ):
+    full_small().save(tmp_path / "baselines" / "de en")
+    assert asked_of_pip(tmp_path, candidate, version) == ["-m", "pip", "install", installed]
+
+
+@pytest.mark.parametrize("loaded", [{"rerank": "owner/name"}, {"fuse": ("owner/name",)}])
+@pytest.mark.parametrize("compact", [True, False])
+def test_a_built_in_encoder_gets_what_the_baseline_was_reranked_by_or_fused_with(
+    tmp_path, loaded, compact
+):
+    baseline = full_small()
+    record = baseline.record
+    options = replace(record.encoder.options, **loaded)
+    encoder = record.encoder.model_copy(update={"options": options})
+    record = record.model_copy(update={"encoder": encoder})
+    replace(baseline, record=record).save(tmp_path / "baselines" / "de en", compact=compact)
+    assert asked_of_pip(tmp_path, "builtin:ngram")[-1] == "the action's own[models]"
+
+
+def asked_of_pip(folder: Path, candidate: str, version: str = "") -> list[str]:
     """pip itself is not run: a `python` of the test says what it was asked to install."""
-    (tmp_path / "stored").mkdir()
-    (tmp_path / "stored" / "result.json").write_text("{}")
-    (tmp_path / "bin").mkdir()
-    python = tmp_path / "bin" / "python"
+    (folder / "stored").mkdir()
+    (folder / "stored" / "result.json").write_text("{}")
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python"
     python.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done > asked\n')
     python.chmod(0o755)
     done = run(
-        "Install xlir-bench", tmp_path, XLIR_CANDIDATE=candidate, XLIR_VERSION=version,
-        XLIR_SOURCE="the action's own",
+        "Install xlir-bench", folder, XLIR_BASELINE="baselines", XLIR_CANDIDATE=candidate,
+        XLIR_VERSION=version, XLIR_SOURCE="the action's own",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "asked").read_text().splitlines() == ["-m", "pip", "install", installed]
+    return (folder / "asked").read_text().splitlines()
