@@ -135,6 +135,15 @@ def test_ci_tests_every_python_that_the_package_names():
         assert jobs[job]["strategy"]["matrix"]["python-version"] == named
 
 
+def test_the_core_depends_on_nothing_that_it_does_not_import():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    code = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "xlir_bench").rglob("*.py"))
+    for requirement in stated["dependencies"]:
+        module = re.match(r"[\w-]+", requirement)[0].removesuffix("-cpu").replace("-", "_")
+        pattern = rf'^\s*(import|from) {module}\b|import_module\("{module}\b'
+        assert re.search(pattern, code, re.MULTILINE), module
+
+
 def test_the_version_is_stated_once(wheel):
     import xlir_bench
 
