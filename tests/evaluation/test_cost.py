@@ -18,7 +18,7 @@ from xlir_bench.evaluation import CostOptions, evaluate, load_models, measure_co
 from xlir_bench.evaluation.cost import sample, warmed_up
 from xlir_bench.records import Kind, Setting
 from xlir_bench.results.schema import CostPart, VariantPart
-from xlir_bench.retrieval import FaissIndex, VectorIndex, Vectors
+from xlir_bench.retrieval import VectorIndex, Vectors
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -105,12 +105,12 @@ def test_an_index_takes_the_bytes_of_its_codes_and_little_more(dimension):
 def test_index_bytes_are_those_of_the_file_that_faiss_writes(tmp_path):
     import faiss
 
-    from xlir_bench.retrieval.approximate import index_bytes
+    from xlir_bench.retrieval.faiss_index import index_bytes
 
     rng = np.random.default_rng(0)
     for factory in ("Flat", "SQ8", "HNSW8", "IVF4,Flat", "PQ4x4"):
         rows = {("passage", "en"): Vectors.of(rng.standard_normal((300, 16)).astype(np.float32))}
-        index = FaissIndex(VectorIndex.of(rows), factory, 10).index_of(Setting("en", ("en",)))
+        index = VectorIndex.of(rows).by_faiss(factory, 10).index_of(Setting("en", ("en",)))
         faiss.write_index(index, str(tmp_path / "index"))
         assert index_bytes(index) == (tmp_path / "index").stat().st_size
 

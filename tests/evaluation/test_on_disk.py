@@ -13,7 +13,7 @@ from sources.layouts import text_of, write_miracl
 
 from xlir_bench import EncoderOptions, Result, RunOptions, evaluate
 from xlir_bench.cli import exit_code
-from xlir_bench.retrieval import embedding, exact, pairs
+from xlir_bench.retrieval import embedding, pairs, vector_index
 
 COUNT, ASKED = 400, 30
 MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
@@ -23,7 +23,7 @@ MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "WINDOW", 70)
     monkeypatch.setattr(pairs, "WINDOW", 70)
-    monkeypatch.setattr(exact, "BLOCK", 32)
+    monkeypatch.setattr(vector_index, "BLOCK", 32)
 
 
 @pytest.fixture

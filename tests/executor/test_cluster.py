@@ -26,7 +26,7 @@ from xlir_bench.recipe import Recipe
 from xlir_bench.records import Progress, Silent
 from xlir_bench.reports.experiment.stored import read_experiment
 from xlir_bench.results import Result
-from xlir_bench.retrieval import embedding, exact
+from xlir_bench.retrieval import embedding, vector_index
 from xlir_bench.shardfile import mapped
 from xlir_bench.tasks import catalogue
 
@@ -179,8 +179,8 @@ def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a small corpus is kept on disk, is encoded in several parts, and is searched in several spans."""
     monkeypatch.setattr(embedding, "IN_MEMORY", 10)
     monkeypatch.setattr(embedding, "FEW_TEXTS", 30)
-    monkeypatch.setattr(exact, "BLOCK", 50)
-    monkeypatch.setattr(exact, "PIECE", 50)
+    monkeypatch.setattr(vector_index, "BLOCK", 50)
+    monkeypatch.setattr(vector_index, "PIECE", 50)
 
 
 @dataclass

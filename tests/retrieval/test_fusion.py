@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from retrieval.test_exact import rows, sizes
+from retrieval.test_vector_index import rows, sizes
 from scipy.sparse import csr_array
 from worlds import World, plain_rows, random_world
 

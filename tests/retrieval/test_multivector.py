@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from models import save_static_embedding, save_tiny_bert, save_tiny_colbert
 from retrieval.stable import LANGS, assert_stable, options
 from retrieval.test_embedding import COLLECTION
-from retrieval.test_exact import cut, cuts, rows, sizes
+from retrieval.test_vector_index import cut, cuts, rows, sizes
 from worlds import evaluator_texts, plain_rows, random_world
 
 import xlir_bench as xb

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from retrieval.test_exact import cut, cuts, rows, sizes
+from retrieval.test_vector_index import cut, cuts, rows, sizes
 from worlds import World, in_parts, plain_rows, random_world
 
 from xlir_bench import RunOptions, evaluate, load_encoder
@@ -114,7 +114,7 @@ def test_many_passages_of_every_kind_are_ranked_alike(kind, cosine, engine, monk
             vectors[:] = table[0] + 1e-6 * rng.standard_normal(vectors.shape)
         elif kind != "random":
             vectors[:] = 0 if kind == "zero" else table[0]
-    monkeypatch.setattr("xlir_bench.retrieval.exact.BLOCK", 1024)
+    monkeypatch.setattr("xlir_bench.retrieval.vector_index.BLOCK", 1024)
     same(
         found(world, replace(engine, share=32), Dense(cosine), (10, 100), 700),
         found(world, NUMBA, Dense(cosine), (10, 100)),

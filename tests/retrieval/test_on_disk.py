@@ -26,9 +26,9 @@ from xlir_bench.retrieval import (
     embed,
     embedding,
     encoding,
-    exact,
     passing,
     prune,
+    vector_index,
 )
 from xlir_bench.shardfile import mapped
 
@@ -256,7 +256,7 @@ def test_vectors_that_are_kept_nowhere_have_the_bits_of_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passing, "FEW", 0.1)
-    monkeypatch.setattr(exact, "BLOCK", 4)
+    monkeypatch.setattr(vector_index, "BLOCK", 4)
     rng = np.random.default_rng(0)
     texts = {
         lang: tuple(

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import read_only
 from processes import begin
-from retrieval.test_exact import rows, sizes
 from retrieval.test_fusion import index_scores, plain_fused
+from retrieval.test_vector_index import rows, sizes
 from worlds import World, plain_rows, random_world
 
 from xlir_bench.encoders import EncoderCard

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import save_static_embedding, save_tiny_colbert, save_tiny_splade
 from retrieval.test_embedding import COLLECTION, Letters
-from retrieval.test_exact import cut, cuts, rows, sizes
+from retrieval.test_vector_index import cut, cuts, rows, sizes
 from worlds import evaluator_texts, in_parts, plain_rows, random_world
 
 import xlir_bench as xb

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from retrieval.test_exact import cut, cuts, rows, sizes
+from retrieval.test_vector_index import cut, cuts, rows, sizes
 from scipy.sparse import csr_array, vstack
 from worlds import plain_rows, random_world, text_collection
 

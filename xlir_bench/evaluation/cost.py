@@ -39,7 +39,7 @@ from xlir_bench.retrieval import (
     embed,
     similarity_of,
 )
-from xlir_bench.retrieval.approximate import DEPTH, empty_index, index_bytes
+from xlir_bench.retrieval.faiss_index import DEPTH, empty_index, index_bytes
 from xlir_bench.retrieval.similarity import COSINE
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
@@ -294,7 +294,14 @@ def _variants(
             {key: Vectors.of(np.asarray(rows)[:, :dimension]) for key, rows in vectors.items()},
             model.similarity,
         )
-        by_faiss = FaissIndex(exact, factory, options.depth or DEPTH)
+        by_faiss = FaissIndex(
+            exact.pool,
+            exact.queries,
+            exact.passages,
+            model.similarity,
+            factory,
+            options.depth or DEPTH,
+        )
         rankings = search(exact if factory == EXACT else by_faiss, collection, settings)
         by_kind, index = map_by_kind(rankings, options.depth), by_faiss.index_of(pool)
         depth = min(by_faiss.depth, index.ntotal)

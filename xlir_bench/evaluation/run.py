@@ -50,7 +50,7 @@ from xlir_bench.results.schema import (
 from xlir_bench.results.tables import best_table, ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import Retriever
-from xlir_bench.retrieval.approximate import DEPTH, require_factory
+from xlir_bench.retrieval.faiss_index import DEPTH, require_factory
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 

@@ -16,9 +16,9 @@ from xlir_bench.options.running import Shard
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.elsewhere import Elsewhere
 from xlir_bench.retrieval.encoding import Distinct, EmbedRequest, PlannedTexts, texts_at
-from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.similarity import COSINE
+from xlir_bench.retrieval.vector_index import BLOCK, VectorIndex
 from xlir_bench.retrieval.vector_store import Block, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Rows, Vectors
 

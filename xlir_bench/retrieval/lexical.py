@@ -13,10 +13,10 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.bm25 import BM25, K1, B, terms
 from xlir_bench.errors import plural
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
-from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
 from xlir_bench.retrieval.similarity import Sparse
+from xlir_bench.retrieval.vector_index import VectorIndex
 from xlir_bench.retrieval.vectors import Vectors
 
 PASSAGES_FIRST: tuple[Role, ...] = ("passage", "query")

@@ -23,8 +23,8 @@ from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCo
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.embedding import embed
 from xlir_bench.retrieval.encoding import Distinct, EmbedRequest, PlannedTexts, texts_at
-from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented
+from xlir_bench.retrieval.vector_index import VectorIndex
 from xlir_bench.retrieval.vectors import Vectors
 
 FEW = 0.25

@@ -9,6 +9,7 @@ import numpy as np
 
 from xlir_bench.records import Collection, Floats, Ints, Ranking, Setting
 from xlir_bench.retrieval.kernels import merge_best
+from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class Pool:
         if setting.passage_langs != self.langs:
             raise ValueError(f"setting {setting} wants a pool of {setting.passage_langs}")
         return slice(0, self.size)
+
+    def rows_at(self, positions: Ints, passages: Mapping[str, Vectors]) -> Rows:
+        """The rows of passages, held by language, at these positions, which must ascend."""
+        parts = []
+        for lang, rows in self.bounds.items():
+            first, last = np.searchsorted(positions, [rows.start, rows.stop])
+            if last > first:
+                parts.append(passages[lang].rows(positions[first:last] - rows.start))
+        return stacked(parts or [passages[self.langs[0]].rows(positions)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import Transform
 from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
-from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
 from xlir_bench.retrieval.similarity import normalised
+from xlir_bench.retrieval.vector_index import VectorIndex
 from xlir_bench.retrieval.vectors import Vectors
 
 VERSION = 1

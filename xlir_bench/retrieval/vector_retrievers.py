@@ -15,11 +15,11 @@ from xlir_bench.options.running import Shard
 from xlir_bench.records import ROLES, Collection, Progress
 from xlir_bench.retrieval.embedding import Encoding, embed, zero_vectors
 from xlir_bench.retrieval.encoding import EmbedRequest
-from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.passing import embed_in_passing
 from xlir_bench.retrieval.retriever import Represented, Retriever
 from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vector_index import VectorIndex
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.untrusted import shortened
 

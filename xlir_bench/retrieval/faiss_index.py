@@ -1,22 +1,92 @@
-"""Indexes of FAISS: how they are made and asked, and what they miss."""
+"""Approximate search with FAISS: how its indexes are made and asked, and what they miss."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.errors import InputError
-from xlir_bench.records import Floats, Ints, Ranking
+from xlir_bench.records import Floats, Ints, Progress, Ranking, Setting
+from xlir_bench.retrieval.pool import Partial, Pool, Want
+from xlir_bench.retrieval.retriever import Index
+from xlir_bench.retrieval.similarity import Similarity
+from xlir_bench.retrieval.vectors import Vectors
 
 DEPTH = 1000
 """How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""
 
 TRAINED_ON = 262_144
 """Of how many vectors an index learns its clusters; of a smaller pool it sees every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaissIndex(Index):
+    """FAISS indexes of dense vectors, one a set of candidates."""
+
+    pool: Pool
+    queries: Mapping[str, Vectors]
+    passages: Mapping[str, Vectors]
+    similarity: Similarity
+    factory: str
+    depth: int
+    """How many passages each is asked for."""
+    _built: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    """Those of FAISS, by the languages of their passages."""
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        """What each of these wants to know, one after another."""
+        progress.start("search", len(wants), "languages")
+        for want in wants:
+            queries = self.similarity.prepared(np.asarray(self.queries[want.query_lang]))
+            partial = Partial.of(want)
+            for setting in want.settings:
+                scores, top = retrieve(self.index_of(setting), queries, self.depth)
+                self._put(partial, setting, scores, top)
+            yield partial
+            progress.advance(1)
+        progress.finish()
+
+    def index_of(self, setting: Setting) -> Any:
+        """The FAISS index of a setting's candidates, trained; built once."""
+        langs, rows = setting.passage_langs, self.pool.rows(setting)
+        if langs not in self._built:
+            count = rows.stop - rows.start
+            # Spread over the whole pool: its first rows may be of one language.
+            sample = np.linspace(rows.start, rows.stop - 1, min(count, TRAINED_ON))
+            learned = self.pool.rows_at(sample.astype(np.int64), self.passages)
+            blocks = (
+                self.similarity.prepared(self.passages[lang].rows(some))
+                for lang in langs
+                for some in slices(len(self.passages[lang]), TRAINED_ON)
+            )
+            self._built[langs] = build_index(
+                self.factory,
+                self.similarity.prepared(learned),
+                blocks,
+                f"the {count} candidates of {setting}",
+            )
+        return self._built[langs]
+
+    def _put(self, partial: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
+        want, rows = partial.want, self.pool.rows(setting)
+        top = np.where(top < 0, -1, top + rows.start)
+        if want.own is not None and want.query_lang in setting.passage_langs:
+            scores, top = without(scores, top, want.own)
+        relevant, items = want.relevant, want.items(setting)
+        hit = top[relevant.query[items]] == relevant.position[items][:, None]
+        before = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
+        partial.before[setting.pooled][items] = before
+        if setting in partial.best:
+            best = partial.best[setting]
+            width = min(best.scores.shape[1], top.shape[1])
+            best.scores[:, :width] = scores[:, :width]
+            best.positions[:, :width] = top[:, :width]
 
 
 def build_index(factory: str, learned: Floats, blocks: Iterable[Floats], what: str) -> Any:

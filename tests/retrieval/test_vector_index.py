@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import World, in_parts, plain_order, plain_rows, random_world
 
 from xlir_bench.records import Collection, Passages, Queries, Ranking, Relevance, Setting, Silent
-from xlir_bench.retrieval import Dense, Partial, VectorIndex, Vectors, Want, exact, tiles
+from xlir_bench.retrieval import Dense, Partial, VectorIndex, Vectors, Want, tiles, vector_index
 
 
 def rows(ranking: Ranking) -> list[tuple[int, ...]]:
@@ -48,9 +48,9 @@ sizes = st.dictionaries(st.sampled_from(["ar", "de", "en", "zh"]), st.integers(1
 def cut(block: int, share: int, few: int, listed: int) -> Iterator[None]:
     """Passages, queries and lists in pieces so small that every seam is met."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "BLOCK", block)
-        patch.setattr(exact, "SHARE", share)
-        patch.setattr(exact, "FEW_ROWS", few)
+        patch.setattr(vector_index, "BLOCK", block)
+        patch.setattr(vector_index, "SHARE", share)
+        patch.setattr(vector_index, "FEW_ROWS", few)
         patch.setattr(tiles, "LISTED", block + listed)
         yield
 

@@ -3,26 +3,24 @@
 The rank of a relevant passage is one more than the number of passages that score higher, or the same and stand
 before it in the pool. A fast score only tells apart what lies further from each other than it can be off;
 whatever is nearer is settled by the true score, which depends on nothing but the two texts. So ranks and
-ties are exact however the pool is cut, and memory does not grow with the number of passages. `FaissIndex` asks FAISS
-instead, of the same vectors.
+ties are exact however the pool is cut, and memory does not grow with the number of passages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
-from xlir_bench.retrieval.approximate import TRAINED_ON, build_index, retrieve, without
 from xlir_bench.retrieval.counting import PoolBlock, Search, inside, joined
 from xlir_bench.retrieval.elsewhere import Elsewhere, engine_for
+from xlir_bench.retrieval.faiss_index import FaissIndex
 from xlir_bench.retrieval.pool import Partial, Pool, Want
-from xlir_bench.retrieval.retriever import Index, ScoringIndex
+from xlir_bench.retrieval.retriever import ScoringIndex
 from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
@@ -102,8 +100,9 @@ class VectorIndex(ScoringIndex):
 
     def by_faiss(self, factory: str, depth: int) -> FaissIndex | None:
         """FAISS indexes of the same vectors, where a text has one."""
-        is_dense = isinstance(self.similarity, Dense)
-        return FaissIndex(self, factory, depth) if is_dense else None
+        if not isinstance(self.similarity, Dense):
+            return None
+        return FaissIndex(self.pool, self.queries, self.passages, self.similarity, factory, depth)
 
     def _searches(self, wants: Sequence[Want]) -> list[Search]:
         """Nothing is compared yet; each relevant passage is prepared once for the queries of all languages."""
@@ -182,15 +181,8 @@ class VectorIndex(ScoringIndex):
         return VectorIndex(pool, {}, {lang: passages}, self.similarity, block=self.block)
 
     def take(self, positions: Ints) -> Rows:
-        """The passages at these positions, prepared."""
-        places, parts = [np.empty(0, np.int64)], []
-        for lang, rows in self.pool.bounds.items():
-            place = np.flatnonzero((positions >= rows.start) & (positions < rows.stop))
-            if len(place):
-                places.append(place)
-                parts.append(self.passages[lang].rows(positions[place] - rows.start))
-        taken = stacked(parts or [self.passages[self.pool.langs[0]].rows(positions)])
-        return self.similarity.prepared(taken[np.argsort(np.concatenate(places))])
+        """The passages at these positions, which must ascend; prepared."""
+        return self.similarity.prepared(self.pool.rows_at(positions, self.passages))
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage."""
@@ -204,17 +196,12 @@ class VectorIndex(ScoringIndex):
 
     def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
         """The true scores of all candidates, a row a query, of so many queries at a time."""
-        passages = stacked(list(self.blocks(setting, self.block or BLOCK)))
+        candidates = self.pool.rows(setting)
+        passages = self.take(np.arange(candidates.start, candidates.stop))
         stored = self.queries[setting.query_lang]
         for rows in slices(len(stored), size):
             queries = self.similarity.prepared(stored.rows(rows))
             yield self.similarity.table(queries, passages)
-
-    def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
-        """A setting's candidates, prepared, at most so many at a time."""
-        for lang in setting.passage_langs:
-            for rows in slices(len(self.passages[lang]), size):
-                yield self.similarity.prepared(self.passages[lang].rows(rows))
 
     def _blocks(
         self, langs: set[str], count: int, threads: ThreadPoolExecutor
@@ -245,62 +232,6 @@ class VectorIndex(ScoringIndex):
                 pieces.append((rows[piece], None if place is None else place[piece]))
         made = list(threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
         return stacked(made) if block is None else block
-
-
-@dataclass(frozen=True, slots=True)
-class FaissIndex(Index):
-    """FAISS indexes of the same vectors, one a set of candidates."""
-
-    vectors: VectorIndex
-    factory: str
-    depth: int
-    """How many passages each is asked for."""
-    _built: dict[tuple[str, ...], Any] = field(default_factory=dict)
-    """Those of FAISS, by the languages of their passages."""
-
-    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
-        """What each of these wants to know, one after another."""
-        progress.start("search", len(wants), "languages")
-        for want in wants:
-            rows = np.asarray(self.vectors.queries[want.query_lang])
-            queries = self.vectors.similarity.prepared(rows)
-            partial = Partial.of(want)
-            for setting in want.settings:
-                scores, top = retrieve(self.index_of(setting), queries, self.depth)
-                self._put(partial, setting, scores, top)
-            yield partial
-            progress.advance(1)
-        progress.finish()
-
-    def index_of(self, setting: Setting) -> Any:
-        """The FAISS index of a setting's candidates, trained; built once."""
-        langs, rows = setting.passage_langs, self.vectors.pool.rows(setting)
-        if langs not in self._built:
-            count = rows.stop - rows.start
-            # Spread over the whole pool: its first rows may be of one language.
-            sample = np.linspace(rows.start, rows.stop - 1, min(count, TRAINED_ON))
-            self._built[langs] = build_index(
-                self.factory,
-                self.vectors.take(sample.astype(np.int64)),
-                self.vectors.blocks(setting, TRAINED_ON),
-                f"the {count} candidates of {setting}",
-            )
-        return self._built[langs]
-
-    def _put(self, partial: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
-        want, rows = partial.want, self.vectors.pool.rows(setting)
-        top = np.where(top < 0, -1, top + rows.start)
-        if want.own is not None and want.query_lang in setting.passage_langs:
-            scores, top = without(scores, top, want.own)
-        relevant, items = want.relevant, want.items(setting)
-        hit = top[relevant.query[items]] == relevant.position[items][:, None]
-        before = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
-        partial.before[setting.pooled][items] = before
-        if setting in partial.best:
-            best = partial.best[setting]
-            width = min(best.scores.shape[1], top.shape[1])
-            best.scores[:, :width] = scores[:, :width]
-            best.positions[:, :width] = top[:, :width]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from worlds import World, plain_order, random_world
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ranking, Setting, Silent
-from xlir_bench.retrieval import FaissIndex, approximate, recall_of_exact
+from xlir_bench.retrieval import faiss_index, recall_of_exact
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def world() -> World:
 
 
 def approximately(world: World, factory: str) -> list[Ranking]:
-    found = FaissIndex(world.index(), factory, approximate.DEPTH).search(
-        world.wants(pair_depth=100), Silent()
-    )
+    index = world.index().by_faiss(factory, faiss_index.DEPTH)
+    assert index is not None
+    found = index.search(world.wants(pair_depth=100), Silent())
     return [ranking for of_language in found for ranking in of_language.rankings()]
 
 
@@ -73,7 +73,7 @@ def test_a_passage_that_is_not_retrieved_has_no_rank(world: World) -> None:
 def test_passages_beyond_the_depth_count_as_not_retrieved(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approximate, "DEPTH", 20)
+    monkeypatch.setattr(faiss_index, "DEPTH", 20)
     for found, exact in zip(approximately(world, "Flat"), exactly(world), strict=True):
         np.testing.assert_array_equal(found.rank, np.where(exact.rank <= 20, exact.rank, 0))
         assert found.top is not None
