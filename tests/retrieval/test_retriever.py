@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from xlir_bench.evaluation import as_retriever, encode_shard
 from xlir_bench.options.running import Shard
 from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.retrieval import FusedRetriever, Index, Partial, Represented, Retriever, Want
+from xlir_bench.retrieval.pool import Best
 from xlir_bench.tasks import catalogue
 
 
@@ -36,12 +37,24 @@ class LastFirst(Index):
             yield found
 
 
+class OnlyCounts(LastFirst):
+    """It lists no best passages."""
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        for found in super().search(wants, progress):
+            yield replace(
+                found, best={setting: Best.of(*b.scores.shape) for setting, b in found.best.items()}
+            )
+
+
+@dataclass(frozen=True)
 class Backwards(Retriever):
+    index: Index = field(default_factory=LastFirst)
     parts = ()
     card = EncoderCard("backwards", "mine", "backwards", "sha256:" + "0" * 64)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        return Represented(LastFirst(), dimension=1)
+        return Represented(self.index, dimension=1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,22 @@ def test_an_index_of_another_kind_ranks() -> None:
     assert result.table("run").num_rows > 0
     assert (result.record.profile.search_device, result.record.encoder.device) == ("cpu", None)
     assert any("alignment" in note for note in result.record.notes)
+
+
+def test_what_an_index_does_not_list_is_not_measured() -> None:
+    options = small(langs=("de", "en"), alignment=True, save_run=3)
+    listed, counted = (
+        evaluate("mini", Backwards(index), options) for index in (LastFirst(), OnlyCounts())
+    )
+    assert counted.record.settings == listed.record.settings
+    assert {*listed.record.bias} - {*counted.record.bias} == {
+        "parallel_query_agreement",
+        "top10_language_share",
+    }
+    for name, figure in counted.record.bias.items():
+        assert figure == listed.record.bias[name]
+    assert counted.record.alignment.hubness is None
+    assert (counted.table("best").num_rows, counted.table("run").num_rows) == (0, 0)
 
 
 def _place(passage: str) -> tuple[int, int]:

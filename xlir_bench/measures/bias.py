@@ -175,7 +175,7 @@ def top10_language_share(pools: Sequence[PoolRanking]) -> BiasFigure | None:
         lang: float(np.mean([of_query_lang[lang] for of_query_lang in shares.values()]))
         for lang in chance
     }
-    queries = sum(len(pool.ranking.scored) for pool in pools)
+    queries = sum(len(pool.ranking.scored) for pool in pools if pool.lang in shares)
     return BiasFigure(mean, chance, dict(sorted(shares.items())), queries=queries)
 
 

@@ -228,8 +228,10 @@ class Partial:
         want, relevant = self.want, self.want.relevant
         start, items = want.pool.rows(setting).start, want.items(setting)
         query = relevant.query[items]
+        before = self.before[setting.pooled][items]
         best, top, top_scores = self.best.get(setting), None, None
-        if best is not None:
+        # An index that ranks relevant passages and lists none has only counted: what is best is not known.
+        if best is not None and ((best.positions >= 0).any() or not (before >= 0).any()):
             scored = np.unique(query) if want.answered is None else want.answered
             top_scores = best.scores[scored]
             top = np.where(best.positions[scored] < 0, -1, best.positions[scored] - start)
@@ -240,7 +242,7 @@ class Partial:
             query=query,
             passage=relevant.position[items] - start,
             grade=relevant.grade[items],
-            rank=self.before[setting.pooled][items] + 1,
+            rank=before + 1,
             top=top,
             top_scores=top_scores,
             answered=want.answered,
