@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +105,43 @@ def test_the_walk_names_what_is_there():
     assert len(steps) > 20
     for file, names in steps:
         source = (package / file).read_text("utf-8")
-        for name in re.findall(r"`(\w+)`", names):
-            assert re.search(rf"^ *(def|class) {name}\b", source, re.MULTILINE), f"{file}: {name}"
+        for name in re.findall(r"`([\w.]+)`", names):
+            for part in name.split("."):
+                found = re.search(rf"^ *(def|class) {part}\b", source, re.MULTILINE)
+                assert found, f"{file}: {part} of {name}"
+
+
+def test_the_walk_of_a_text_is_the_order_of_a_run(tmp_path):
+    import xlir_bench as xb
+    from xlir_bench.cli import exit_code
+
+    root = Path(__file__).parent.parent
+    walk = re.findall(r"\| `([\w/]+\.py)`: `([\w.]+)` \|", TEXT.partition("One training row")[0])
+    files = {str(root / "xlir_bench" / file): file for file, _ in walk}
+    called = {}
+
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and code.co_filename in files:
+            called.setdefault((files[code.co_filename], code.co_qualname), len(called))
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        task = read_task(root / "tasks" / "mini.toml")
+        options = xb.RunOptions(langs=("de", "en"), limit=5, cache=tmp_path)
+        result = xb.evaluate(task, "builtin:ngram", options)
+        result.save(tmp_path / "results" / "ngram" / "mini")
+        folders = ["--results", str(tmp_path / "results"), "--output", str(tmp_path / "pages")]
+        assert exit_code(["leaderboard", *folders]) == 0
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    # A kernel is machine code, and there need be no GPU.
+    steps = [step for step in walk if not step[0].endswith(("kernels.py", "on_device.py"))]
+    assert len(steps) > 20
+    assert [step for step in steps if step not in called] == []
+    assert sorted(steps, key=called.__getitem__) == steps
 
 
 def test_a_job_is_done_unit_by_unit(capsys):

@@ -14,7 +14,7 @@ from recipes import REDUCED, with_lines
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.cli.gate import _as_the_baseline
 from xlir_bench.errors import InputError, NotComparableError
-from xlir_bench.evaluation.run import _options_part
+from xlir_bench.evaluation.record import options_part
 from xlir_bench.measures import check_measures
 from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.stating import Option, build, options_of
@@ -53,7 +53,7 @@ def test_a_run_with_another_value_is_of_a_part_says_so_and_can_be_asked_again(
     assert asked.part(task).keys() == {option.name}
     collection = load_collection(task, full, Silent())
     measures = check_measures(asked.measures or task.measures)
-    stored = _options_part(asked, task, collection, measures)
+    stored = options_part(asked, task, collection, measures)
     assert stored.part.keys() == {option.name} - MOVES_NO_SCORE
     assert stored.asked_again(full).part(task) == asked.part(task)
     assert (option.name in LESS) == option.partial

@@ -11,10 +11,12 @@ import pytest
 from evaluation.plain import small
 
 from xlir_bench import EncoderOptions, RunOptions, evaluate
+from xlir_bench.cli import exit_code
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation import as_retriever, encode_shard
 from xlir_bench.options.running import Shard
+from xlir_bench.options.stating import changed
 from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.retrieval import FusedRetriever, Index, Partial, Represented, Retriever, Want
 from xlir_bench.retrieval.pool import Best
@@ -111,8 +113,110 @@ def _place(passage: str) -> tuple[int, int]:
     "late", [{"transform": "centroids"}, {"vectors": "int8"}, {"dtype": "float16"}]
 )
 def test_options_that_would_come_too_late_are_refused(late: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=f"^{next(iter(late))}: "):
+    told = f"^--{next(iter(late))}: backwards is a retriever"
+    with pytest.raises(InputError, match=told):
         evaluate("mini", Backwards(), small(langs=("de",)), **late)
+    options, how = changed(small(langs=("de",)), late), changed(EncoderOptions(), late)
+    with pytest.raises(InputError, match=told):
+        evaluate("mini", Backwards(), options, encoder_options=how)
+
+
+def test_what_changes_nothing_comes_never_too_late() -> None:
+    result = evaluate("mini", Backwards(), small(langs=("de",)), vectors="float32", device="cpu")
+    assert result.record.encoder.name == "backwards"
+
+
+def test_a_retriever_is_reranked_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text(
+        "def scores(pairs): return [float(len(b)) for _, b in pairs]\n"
+    )
+    rerank = f"py:{tmp_path / 'first.py'}:scores"
+    result = evaluate("mini", Backwards(), small(langs=("de",)), rerank=rerank, rerank_depth=5)
+    assert result.record.encoder.name == "backwards > first.scores"
+
+
+MINE = """\
+from xlir_bench.cli import exit_code
+from xlir_bench.encoders import EncoderCard
+from xlir_bench.retrieval import Index, Partial, Represented, Retriever
+
+class Pool(Index):
+    def search(self, wants, progress):
+        for want in wants:
+            found = Partial.of(want)
+            for s in want.settings:
+                items = want.items(s)
+                found.before[s.pooled][items] = want.relevant.position[items] - want.pool.rows(s).start
+            yield found
+
+class Mine(Retriever):
+    parts = ()
+    card = EncoderCard("mine", "own", "mine", "sha256:1")
+    def represent(self, collection, progress):
+        return Represented(Pool(), dimension=1)
+
+mine = Mine()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    return file
+
+
+def test_a_spec_may_name_a_retriever(mine: Path) -> None:
+    of_class, of_instance = (
+        evaluate("mini", f"py:{mine}:{name}", small(langs=("de", "en")))
+        for name in ("Mine", "mine")
+    )
+    assert of_class.record.settings == of_instance.record.settings
+    ranks = of_class.table("ranks").to_pandas().query("passage_lang == 'de'")
+    alone = ranks[ranks["kind"] == "monolingual"].sort_values("rank")
+    assert [*alone["passage_id"]] == sorted(alone["passage_id"], key=_place)
+    encoder = of_class.record.encoder
+    assert (encoder.name, encoder.kind) == ("mine", "own")
+    assert encoder.slug.startswith("py-mine.Mine-")
+    known = {r.record.encoder.fingerprint for r in (of_class, of_instance)}
+    mine.write_text(MINE + "\n# another file\n", encoding="utf-8")
+    changed_file = evaluate("mini", f"py:{mine}:Mine", small(langs=("de",), limit=2))
+    mine.write_text(MINE.replace("sha256:1", "sha256:2"), encoding="utf-8")
+    other_state = evaluate("mini", f"py:{mine}:Mine", small(langs=("de",), limit=2))
+    known |= {r.record.encoder.fingerprint for r in (changed_file, other_state)}
+    assert len(known) == 4
+    fused = as_retriever("builtin:ngram", EncoderOptions(fuse=(f"py:{mine}:Mine",)), small())
+    assert [part.card.name for part in fused.parts] == ["builtin:ngram", "mine"]
+
+
+def test_commands_take_a_retriever(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ("--model", f"py:{mine}:Mine", "--langs", "de,en")
+    assert exit_code(["run", *spec, "--quiet", "--output", "results"]) == 0
+    (result,) = Path("results").glob("py-mine.Mine-*/mini~*/result.json")
+    capsys.readouterr()
+    assert exit_code(["run", *spec, "--shard", "1/2"]) == 0
+    assert "mine on mini: 0 texts were encoded, part 1 of 2" in capsys.readouterr().err
+    candidate = ("--candidate", f"py:{mine}:mine")
+    assert exit_code(["gate", "--baseline", str(result.parent), *candidate]) == 0
+    assert "PASS" in capsys.readouterr().out
+    for late in (["--vectors", "int8"], ["--no-keep-vectors"], ["--query-prompt", "Q: "]):
+        assert exit_code(["run", *spec, *late]) == 2
+        assert f"{late[0]}: mine is a retriever" in capsys.readouterr().err
+    assert exit_code(["profile", "--model", f"py:{mine}:Mine"]) == 2
+    assert "no method encode" in capsys.readouterr().err
+    mine.write_text(MINE.replace("    def search", "    def seek"), encoding="utf-8")
+    assert exit_code(["run", *spec]) == 4
+
+
+def test_a_retriever_that_cannot_be_made_is_told(mine: Path) -> None:
+    mine.write_text(
+        MINE.replace("    def represent", "    def encode_all").replace("mine = Mine()", ""),
+        encoding="utf-8",
+    )
+    with pytest.raises(InputError, match=r"mine\.Mine\(\) cannot be made: TypeError: .*represent"):
+        evaluate("mini", f"py:{mine}:Mine", small(langs=("de",)))
 
 
 def test_what_an_index_cannot_do_is_refused() -> None:

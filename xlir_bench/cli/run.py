@@ -80,7 +80,8 @@ def run(
       colbert:PATH          the same of a model of late interaction
       builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram
                             (by words), random (the floor)
-      py:FILE:NAME          a function encode(texts, role) or a class of yours
+      py:FILE:NAME          a function encode(texts, role), a class or a
+                            retriever of yours
       npy:FOLDER            vectors: query.<lang>.npy, passage.<lang>.npy
       http:URL#MODEL        an OpenAI-compatible embeddings server
 

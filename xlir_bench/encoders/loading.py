@@ -17,7 +17,7 @@ from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.layout import MULTI_VECTOR, SPARSE
 from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
-from xlir_bench.encoders.python import PythonEncoder, python_target
+from xlir_bench.encoders.python import PythonEncoder, PythonTarget, python_target
 from xlir_bench.encoders.transformer import InMemoryEncoder, SparseEncoder, TransformerEncoder
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
@@ -67,6 +67,8 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
     check_bounds(options)
     if isinstance(thing, str):
         return load_encoder(thing, options)
+    if isinstance(thing, PythonTarget):
+        return PythonEncoder(*thing, options)
     if isinstance(thing, os.PathLike):
         return load_model(os.fspath(thing), options)
     if _has(thing, "name", "fingerprint", "dimension", "encode"):

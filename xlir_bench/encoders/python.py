@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,15 @@ from xlir_bench.files import file_digest
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.places import expanded
 from xlir_bench.records import ROLES, Floats, Role
+
+
+class PythonTarget(NamedTuple):
+    """What ``<file-or-module>:<attribute>`` names."""
+
+    name: str
+    target: Any
+    digest: str
+    """Of its file."""
 
 
 class PythonEncoder:
@@ -100,12 +109,17 @@ class PythonEncoder:
 
     @cached_property
     def _instance(self) -> Any:
-        if not inspect.isclass(self._target):
-            return self._target
-        try:
-            return self._target()
-        except Exception as error:
-            raise InputError(f"{self.name}() cannot be made: {in_one_line(error)}") from error
+        return instance(self.name, self._target)
+
+
+def instance(name: str, target: Any) -> Any:
+    """The thing itself; of a class, one that is made."""
+    if not inspect.isclass(target):
+        return target
+    try:
+        return target()
+    except Exception as error:
+        raise InputError(f"{name}() cannot be made: {in_one_line(error)}") from error
 
 
 def takes_role(call: Callable[..., Any]) -> bool:
@@ -121,11 +135,8 @@ def takes_role(call: Callable[..., Any]) -> bool:
     return second is not None and not isinstance(second.default, int | float)
 
 
-def python_target(spec: str) -> tuple[str, Any, str]:
-    """The name of what ``<file-or-module>:<attribute>`` names, the thing itself, and the digest of its file.
-
-    The file is run, as the user asked by naming it.
-    """
+def python_target(spec: str) -> PythonTarget:
+    """What a spec names; the file is run, as the user asked by naming it."""
     where, _, attribute = spec.rpartition(":")
     if not where or not attribute:
         raise InputError(f"py:{spec}: give py:<file-or-module>:<attribute>, as py:model.py:encode")
@@ -136,7 +147,7 @@ def python_target(spec: str) -> tuple[str, Any, str]:
         if not hasattr(target, part):
             raise UnknownNameError(f"attribute of {where}", [part], _encoders_in(target))
         target = getattr(target, part)
-    return f"{path.stem}.{attribute}", target, file_digest(path, "blake2b")
+    return PythonTarget(f"{path.stem}.{attribute}", target, file_digest(path, "blake2b"))
 
 
 def _encoders_in(target: Any) -> list[str]:

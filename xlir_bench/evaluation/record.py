@@ -24,6 +24,8 @@ from xlir_bench.executor import processor
 from xlir_bench.measures import score
 from xlir_bench.measures.retrieval import expected_map
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import options_of
 from xlir_bench.records import ROLES, Collection, Ranking, Role, Scores
 from xlir_bench.results.schema import (
     EncoderPart,
@@ -31,12 +33,16 @@ from xlir_bench.results.schema import (
     GitPart,
     IndexPart,
     MachinePart,
+    OptionsPart,
     SettingPart,
+    TaskPart,
     TextsPart,
+    data_digest,
 )
 from xlir_bench.retrieval import Represented, recall_of_exact
 from xlir_bench.retrieval.similarity import normalised
 from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.tasks import Task
 
 MANY_UNKNOWN, MANY_EQUAL = 0.3, 0.2
 """The shares of unknown tokens and of equal vectors that are warned of."""
@@ -48,6 +54,40 @@ PACKAGES = (
     "xlir-bench", "numpy", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu", "ranx",
 )  # fmt: skip
 """Whose releases are noted."""
+
+
+def task_part(task: Task, collection: Collection, clusters: int) -> TaskPart:
+    """The task, and the files that were read."""
+    return TaskPart(
+        name=task.name,
+        title=task.title,
+        version=task.version,
+        digest=task.digest,
+        domain=task.domain,
+        licence=task.licence,
+        cluster=collection.cluster,
+        clusters=clusters,
+        files=dict(collection.digests),
+        data=data_digest(collection.digests) if collection.digests else None,
+    )
+
+
+def options_part(
+    options: RunOptions, task: Task, collection: Collection, measures: Sequence[str]
+) -> OptionsPart:
+    """What was asked of a run, with what the task made of it."""
+    part = options.part(task)
+    asked = {o.name: getattr(options, o.name) for o in options_of(RunOptions) if o.decides}
+    stated = {
+        "langs": part.get("langs", []),
+        "kinds": part.get("kinds", []),
+        "candidate": options.candidate or task.candidate,
+        "usual_candidate": task.candidate,
+        "word_lists": options.word_lists_digest,
+        "changed_data": list(collection.changed),
+        "measures": list(measures),
+    }
+    return OptionsPart(**asked | stated)
 
 
 def encoder_part(
@@ -151,6 +191,25 @@ def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[
     return [
         f"{total:,} queries in {settings:,} settings have no relevant passage there and are left out"
         " of them (each setting's `queries` is what was scored)"
+    ]
+
+
+def alignment_notes(represented: Represented, card: EncoderCard) -> list[str]:
+    """What a reader should know of alignment, where it is asked for."""
+    if represented.vectors is None:
+        return ["alignment is measured of vectors, and this retriever has none"]
+    if card.similarity == "dot":
+        return ["alignment is measured by cosine, and the correlation of scores (MRC) by dot"]
+    return []
+
+
+def machine_notes(workers: Mapping[str, int]) -> list[str]:
+    """Whether machines of several kinds have done the work; `workers`: how many of each."""
+    if len(workers) < 2:
+        return []
+    return [
+        f"workers of {len(workers)} kinds of machine did the work: the last bits of vectors may depend"
+        " on which"
     ]
 
 

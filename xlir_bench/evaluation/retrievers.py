@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from xlir_bench.encoders import as_encoder, load_reranker
+from xlir_bench.encoders import EncoderCard, as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
+from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
+from xlir_bench.encoders.python import PythonTarget, instance, python_target
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions
-from xlir_bench.options.stating import check_bounds
-from xlir_bench.records import Collection, Silent
+from xlir_bench.options.stating import check_bounds, options_of
+from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.retrieval import (
     BM25Retriever,
     Dense,
     EmbedRequest,
     FusedRetriever,
+    Represented,
     RerankedRetriever,
     Retriever,
     StoredRetriever,
@@ -39,9 +43,7 @@ def as_retriever(
     options: RunOptions,
     executor: Executor = LOCAL,
 ) -> Retriever:
-    """The retriever that options make of an encoder; its work is done by `executor`."""
-    if isinstance(encoder, Retriever):
-        return encoder
+    """The retriever that options make of an encoder, or of one that is made; its work is done by `executor`."""
     _refuse_together(encoder_options, options)
     if encoder_options.rerank is not None:
         alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
@@ -55,14 +57,57 @@ def as_retriever(
         specs = (encoder, *encoder_options.fuse)
         parts = tuple(as_retriever(each, alone, options, executor) for each in specs)
         return FusedRetriever(parts, encoder_options.fuse_depth, encoder_options.fuse_weights)
-    return _of_one(encoder, on_device(encoder_options, executor), options, executor)
+    return _of_one(encoder, encoder_options, options, executor)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonRetriever(Retriever):
+    """A retriever of the user's own, known by the file that its code is in."""
+
+    name: str
+    made: Retriever
+    digest: str
+
+    @property
+    def card(self) -> EncoderCard:
+        """The one that it states; the slug and the fingerprint are those of its file too."""
+        stated = self.made.card
+        parts = {"kind": "python", "name": self.name, "source": self.digest}
+        known = fingerprint(parts | {"stated": stated.fingerprint})
+        return replace(stated, slug=slug(f"py-{self.name}-{short(known)}"), fingerprint=known)
+
+    @property
+    def parts(self) -> tuple[Retriever]:
+        """What the user wrote."""
+        return (self.made,)
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """As it does."""
+        return self.made.represent(collection, progress)
+
+
+def _made(thing: object) -> Retriever | None:
+    """The retriever that a user gives or names; None where it is none."""
+    if isinstance(thing, PythonTarget):
+        target = thing.target
+        is_class = inspect.isclass(target) and issubclass(target, Retriever)
+        if is_class or isinstance(target, Retriever):
+            return PythonRetriever(thing.name, instance(thing.name, target), thing.digest)
+    return thing if isinstance(thing, Retriever) else None
 
 
 def _of_one(
     encoder: object, encoder_options: EncoderOptions, options: RunOptions, executor: Executor
 ) -> Retriever:
-    """Of one encoder, which is loaded here."""
-    loaded = as_encoder(encoder, encoder_options)
+    """Of one encoder, which is loaded here, or of what is a retriever already."""
+    thing = encoder
+    if isinstance(encoder, str) and encoder.startswith("py:"):
+        thing = python_target(encoder.removeprefix("py:"))
+    if (made := _made(thing)) is not None:
+        _refuse_late(made.card.name, encoder_options, options)
+        return made
+    encoder_options = on_device(encoder_options, executor)
+    loaded = as_encoder(thing, encoder_options)
     if isinstance(loaded, BM25):
         _refuse_unfit(loaded.name, encoder_options, options, is_dense=False, is_encoded=False)
         return BM25Retriever(loaded)
@@ -120,15 +165,26 @@ def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> No
             f"--index {options.index!r} wants vectors, and --fuse orders passages without: only --index {EXACT} goes"
             " with it"
         )
-    what_for = {
-        "rerank_depth": (reranked, "of the reranker that --rerank names"),
-        "fuse_weights": (fused, "of the retrievers that --fuse names"),
-        "fuse_depth": (fused, "of the retrievers that --fuse names"),
-        "transform_text": (moved, "what --transform is estimated on"),
-    }
-    for name, (is_there, what) in what_for.items():
-        if not is_there and getattr(encoder_options, name) != getattr(DEFAULT_OPTIONS, name):
-            raise InputError(f"--{name.replace('_', '-')} is {what}, and there is none")
+    for o in options_of(EncoderOptions):
+        is_given = getattr(encoder_options, o.name) != o.default
+        if o.goes_with and is_given and not getattr(encoder_options, o.goes_with):
+            raise InputError(f"--{o.flag} goes with --{o.goes_with}, and there is none")
+
+
+def _refuse_late(name: str, encoder_options: EncoderOptions, options: RunOptions) -> None:
+    """Refuse options that decide how a retriever is made: a result would name them, and they did nothing."""
+    of_run = [(options, o) for o in options_of(RunOptions) if o.makes_retriever]
+    of_encoder = [(encoder_options, o) for o in options_of(EncoderOptions) if o.decides]
+    late = [
+        f"--{'no-' * (o.default is True)}{o.flag}"
+        for record, o in (*of_run, *of_encoder)
+        if getattr(record, o.name) != o.default
+    ]
+    if late:
+        raise InputError(
+            f"{', '.join(late)}: {name} is a retriever that is made already, and what decides how it is made comes too late: leave"
+            " that out, or give an encoder or its spec"
+        )
 
 
 def _refuse_unfit(

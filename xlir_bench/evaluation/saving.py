@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.evaluation.retrievers import as_retriever
-from xlir_bench.evaluation.run import evaluate
+from xlir_bench.evaluation.run import evaluate_retriever
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
-from xlir_bench.records import Progress
+from xlir_bench.records import Progress, Silent
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.store import REMEDY, cost_before, folder_of_data
 from xlir_bench.results.trec import write_trec
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     """One encoder on one task."""
 
     encoder: object
-    """Its spec, where a worker loads it."""
+    """Its spec, where a worker loads it; or a retriever that is made with these options."""
     task: Task
     encoder_options: EncoderOptions
     name: str | None = None
@@ -60,11 +60,13 @@ class Evaluations:
     def result(self, asked: Asked) -> Result:
         """One encoder on one task, saved."""
         how = asked.encoder_options
-        retriever = as_retriever(asked.encoder, how, self.options, self.executor)
+        retriever = asked.encoder
+        if not isinstance(retriever, Retriever):
+            retriever = as_retriever(retriever, how, self.options, self.executor)
         usual = self.folder(retriever.card.slug, asked.task)
-        result = evaluate(
+        result = evaluate_retriever(
             asked.task, retriever, self.options,
-            encoder_options=how, progress=self.progress, command=self.command, executor=self.executor,
+            encoder_options=how, progress=self.progress or Silent(), command=self.command, executor=self.executor,
         )  # fmt: skip
         if asked.name is not None:
             encoder_part = result.record.encoder.model_copy(update={"name": asked.name})

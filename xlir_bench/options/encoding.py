@@ -58,7 +58,7 @@ class LoadOptions:
     )  # fmt: skip
     transform_text: str | None = option(
         "What the repair is estimated on: held-out parallel text.  [default: the task's own texts]",
-        None, group=SEARCH, metavar="FILE", decides=True,
+        None, group=SEARCH, metavar="FILE", decides=True, goes_with="transform",
     )  # fmt: skip
     fuse: tuple[str, ...] = option(
         "Search with this one too: what either puts first is ordered anew by both; may be given again.",
@@ -66,18 +66,19 @@ class LoadOptions:
     )  # fmt: skip
     fuse_weights: tuple[float, ...] | None = option(
         "Add up scores with these weights, the model's first.  [default: reciprocal ranks are added up]",
-        None, group=FUSED, metavar="W,W", least=0, decides=True,
+        None, group=FUSED, metavar="W,W", least=0, decides=True, goes_with="fuse",
     )  # fmt: skip
     fuse_depth: int = option(
-        "How many passages each puts first.", 1000, group=FUSED, metavar="N", least=1, decides=True
-    )
+        "How many passages each puts first.",
+        1000, group=FUSED, metavar="N", least=1, decides=True, goes_with="fuse",
+    )  # fmt: skip
     rerank: str | None = option(
         "Re-order the best passages of every query by this cross encoder: a folder, a hub id or py:FILE:NAME.",
         None, group=RERANKED, metavar="SPEC", decides=True, in_recipes="recipe",
     )  # fmt: skip
     rerank_depth: int = option(
         "How many of the best passages it re-orders.",
-        100, group=RERANKED, metavar="K", least=1, decides=True, in_recipes="recipe",
+        100, group=RERANKED, metavar="K", least=1, decides=True, goes_with="rerank", in_recipes="recipe",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -124,23 +124,25 @@ class RunOptions:
     vectors: VectorDtype = option(
         "How vectors are kept and compared: float16 takes half the disk and int8 a quarter. Ranks are exact for"
         " the vectors as they are kept.",
-        "float32", group=SEARCH, metavar="DTYPE", decides=True, told="vectors kept as {}", in_recipes="encodings",
+        "float32", group=SEARCH, metavar="DTYPE", decides=True, makes_retriever=True, told="vectors kept as {}",
+        in_recipes="encodings",
     )  # fmt: skip
     keep_vectors: bool = option(
         "Keep vectors of passages; without, each part of a corpus is encoded, searched and dropped, and what is"
         " interrupted begins anew. Ranks are the same; no MRC.",
-        True, group=SEARCH,
+        True, group=SEARCH, makes_retriever=True,
     )  # fmt: skip
     search_device: str = option(
         "Where vectors are compared: a GPU searches a large corpus sooner and finds the same ranks. A FAISS index stays"
         " on the CPU; the exact search that it is held against does not.",
-        CPU, group=SEARCH, metavar="cpu|cuda|mps",
+        CPU, group=SEARCH, metavar="cpu|cuda|mps", makes_retriever=True,
     )  # fmt: skip
     save_run: int = option(
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip
     batch_tokens: int | None = option(
-        "Tokens in a batch, padding too.", None, group=MODEL, metavar="N", above=0, parse=_number_or_auto, said="auto"
+        "Tokens in a batch, padding too.",
+        None, group=MODEL, metavar="N", above=0, parse=_number_or_auto, said="auto", makes_retriever=True,
     )  # fmt: skip
     data: Path | None = field(
         default_factory=lambda: data_root(None),

@@ -56,6 +56,10 @@ class Option:
     """When the record of a training states it. Given: not at its default, so that records from before it stay the same."""
     decides: bool = False
     """Whether it decides the numbers: a result states its value, and `gate` runs a candidate with the same."""
+    makes_retriever: bool = False
+    """Whether it decides how what retrieves is made: where that is made already, it comes too late."""
+    goes_with: str = ""
+    """The name of the option without which it means nothing."""
     partial: bool = False
     """Whether a run with another value than the default leaves some of the task out."""
     told: str | None = "{name} {}"
