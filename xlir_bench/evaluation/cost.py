@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from xlir_bench.encoders import Encoder, checked, describe, load_encoder
-from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation.record import machine_part, peak_memory
 from xlir_bench.evaluation.run import settings_asked
@@ -31,9 +30,9 @@ from xlir_bench.records import (
 )
 from xlir_bench.results.schema import CostPart, LatencyPart, ModelCostPart, VariantPart
 from xlir_bench.retrieval import (
-    Dense,
     EmbedRequest,
     FaissIndex,
+    Similarity,
     VectorIndex,
     Vectors,
     embed,
@@ -58,7 +57,7 @@ class LoadedModel:
     """The encoder in one dtype, and what loading it took."""
 
     encoder: Encoder
-    similarity: Dense
+    similarity: Similarity
     """How its vectors are compared."""
     device: str
     load_seconds: float
@@ -157,7 +156,7 @@ def load_models(
     for dtype in dict.fromkeys(options.dtypes):
         encoder = load_encoder(spec, replace(encoder_options, dtype=cast(Any, dtype)))
         similarity = similarity_of(encoder_options.similarity, encoder)
-        if not isinstance(similarity, Dense):
+        if similarity.form != "dense":
             raise InputError(
                 f"{spec} gives no dense vectors, and profile is of them and of their FAISS index"
             )
@@ -167,11 +166,11 @@ def load_models(
 
 
 def warmed_up(
-    encoder: Encoder, dtype: str, texts: Sequence[str], similarity: Dense = COSINE
+    encoder: Encoder, dtype: str, texts: Sequence[str], similarity: Similarity = COSINE
 ) -> LoadedModel:
     """The encoder, loaded; how long that took, and how much memory."""
     card = describe(encoder)
-    if isinstance(encoder, StoredVectors):
+    if card.kind == "vectors":
         raise InputError(
             f"npy: {card.name} holds vectors and cannot encode: what a query costs is not in them"
         )
@@ -287,7 +286,7 @@ def _variants(
 ) -> list[_Variant]:
     shapes = _shapes(model.encoder, options)
     progress.start(f"map, {describe(model.encoder).dtype}", len(shapes), "variants")
-    variants = []
+    variants, asked = [], options.depth or DEPTH
     pool = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
     for dimension, factory in shapes:
         exact = VectorIndex.of(
@@ -295,12 +294,7 @@ def _variants(
             model.similarity,
         )
         by_faiss = FaissIndex(
-            exact.pool,
-            exact.queries,
-            exact.passages,
-            model.similarity,
-            factory,
-            options.depth or DEPTH,
+            exact.pool, exact.queries, exact.passages, model.similarity, factory, asked
         )
         rankings = search(exact if factory == EXACT else by_faiss, collection, settings)
         by_kind, index = map_by_kind(rankings, options.depth), by_faiss.index_of(pool)

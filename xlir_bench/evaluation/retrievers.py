@@ -113,7 +113,8 @@ def _of_one(
         return BM25Retriever(loaded)
     similarity = similarity_of(encoder_options.similarity, loaded)
     is_encoded = not isinstance(loaded, StoredVectors)
-    _refuse_unfit(loaded.name, encoder_options, options, isinstance(similarity, Dense), is_encoded)
+    is_dense = similarity.form == "dense"
+    _refuse_unfit(loaded.name, encoder_options, options, is_dense, is_encoded)
     # What is encoded by workers is compared by them, each on a device of its own; what is moved is compared here.
     far, moved = executor.remote and is_encoded, encoder_options.transform is not None
     engine = NUMBA if far and not moved else engine_for(options.search_device)

@@ -55,28 +55,27 @@ def embed(
         for role, count in store.damaged.items()
     ]
     notes += sorted(store.notes)
+    is_dense, has_tokens = (request.similarity.form == form for form in ("dense", "tokens"))
     vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         known = encoding.known[texts.role]
         empty = np.flatnonzero(known.sizes == 0)
-        notes += zero_vectors(
-            texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
-        )
+        notes += zero_vectors(texts.role, texts.text, empty, "no" if has_tokens else "a zero")
         for lang, numbers in texts.numbers.items():
             vectors[texts.role, lang] = known.vectors(numbers, store)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
-    if not request.is_dense:
+    if not is_dense:
         means = [f"{known.sizes.mean():.1f} of a {role}" for role, known in encoding.known.items()]
-        told = "vectors" if request.has_tokens else "weights that are not zero"
+        told = "vectors" if has_tokens else "weights that are not zero"
         notes.append(f"{told}, on average: {', '.join(means)}")
-    block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
+    block = BLOCK // TOKENS_OF_TEXT if has_tokens else None
     return Represented(
         VectorIndex.of(vectors, request.similarity, request.engine, block, request.elsewhere),
         dimension=next(iter(vectors.values())).dimension,
-        vectors=vectors if request.is_dense else None,
+        vectors=vectors if is_dense else None,
         tokens=tokens,
         encoded=total,
         cached=distinct - total,
@@ -168,7 +167,7 @@ class Encoding:
 
     def in_memory(self, texts: Distinct) -> bool:
         """Whether the vectors of these texts are held in memory."""
-        fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
+        fewer = TOKENS_OF_TEXT if self.request.similarity.form == "tokens" else 1
         return len(texts.keys) * fewer <= IN_MEMORY
 
     def encode(self, texts: Distinct, shard: Shard | None = None) -> None:

@@ -19,7 +19,7 @@ from xlir_bench.encoders.transformer import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ints, Role, TextsOnDisk, TokenCounts
 from xlir_bench.retrieval.elsewhere import Elsewhere
-from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse, rounded
+from xlir_bench.retrieval.similarity import COSINE, Similarity, rounded
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vector_store import Keys, distinct_keys, text_keys
 from xlir_bench.retrieval.vectors import Rows, stacked
@@ -56,7 +56,7 @@ class EmbedRequest:
 
     def __post_init__(self) -> None:
         """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
-        if self.vectors != "float32" and isinstance(self.similarity, Sparse):
+        if self.vectors != "float32" and self.similarity.form == "sparse":
             raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
         if self.vectors == "int8" and self.similarity != COSINE:
             raise InputError(
@@ -66,16 +66,6 @@ class EmbedRequest:
     def sent(self) -> EmbedRequest:
         """The same for a worker, who shares nothing out and compares nothing."""
         return replace(self, elsewhere=None, engine=NUMBA)
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether a text has one dense vector."""
-        return isinstance(self.similarity, Dense)
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether each token of a text has a vector."""
-        return isinstance(self.similarity, MaxSim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +194,7 @@ class PlannedTexts:
         def encoded(batch: Ints) -> Rows:
             asked = [self.texts[i] for i in batch]
             vectors: Rows = self.encoder.encode(asked, self.role)
-            if self.request.is_dense:
+            if self.request.similarity.form == "dense":
                 vectors = checked(vectors, asked, self.encoder.dimension)
             return rounded(vectors, self.request.vectors, self.request.similarity)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -39,8 +39,14 @@ NOTHING = -1e9
 """What a passage without any token scores, as in sentence-transformers: less than any other."""
 
 
+Form: TypeAlias = Literal["dense", "sparse", "tokens"]
+"""What stands for a text: a vector, the weights of words, or a vector a token."""
+
+
 class Similarity(Protocol):
     """What an exact search asks of a measure of likeness."""
+
+    form: ClassVar[Form]
 
     def prepared(self, rows: Rows, into: Floats | None = None) -> Rows:
         """The representations in the form that is compared; `into` is where dense ones are put."""
@@ -62,6 +68,7 @@ class Similarity(Protocol):
 class Dense:
     """Cosine, or the inner product of vectors as they are."""
 
+    form: ClassVar[Form] = "dense"
     cosine: bool = True
 
     def prepared(self, rows: Floats, into: Floats | None = None) -> Floats:
@@ -121,6 +128,8 @@ class Sparse:
     What is fast to compute is exact already, so nothing has to be settled.
     """
 
+    form: ClassVar[Form] = "sparse"
+
     def prepared(self, rows: csr_array, into: Floats | None = None) -> csr_array:
         """Columns in ascending order: it decides in which order products are added."""
         rows.sort_indices()
@@ -149,6 +158,8 @@ def _csr(matrix: csr_array) -> tuple[Ints, Ints, Floats]:
 @dataclass(frozen=True, slots=True)
 class MaxSim:
     """Late interaction: the sum over the tokens of a question of the largest inner product with a token of the passage."""
+
+    form: ClassVar[Form] = "tokens"
 
     def prepared(self, rows: TokenVectors, into: Floats | None = None) -> TokenVectors:
         """Float32, token by token in memory."""

@@ -21,7 +21,7 @@ from xlir_bench.retrieval.elsewhere import Elsewhere, engine_for
 from xlir_bench.retrieval.faiss_index import FaissIndex
 from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.retriever import ScoringIndex
-from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity
+from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 from xlir_bench.threads import product_threads
@@ -96,11 +96,11 @@ class VectorIndex(ScoringIndex):
     @property
     def scores_fast(self) -> bool:
         """Not where texts are compared token by token."""
-        return not isinstance(self.similarity, MaxSim)
+        return self.similarity.form != "tokens"
 
     def by_faiss(self, factory: str, depth: int) -> FaissIndex | None:
         """FAISS indexes of the same vectors, where a text has one."""
-        if not isinstance(self.similarity, Dense):
+        if self.similarity.form != "dense":
             return None
         return FaissIndex(self.pool, self.queries, self.passages, self.similarity, factory, depth)
 
@@ -216,7 +216,7 @@ class VectorIndex(ScoringIndex):
     def _held(self, wanted: slice, count: int, threads: ThreadPoolExecutor) -> Rows:
         """The passages at these positions, prepared by so many threads; dense ones are copied once."""
         block: Floats | None = None
-        if isinstance(self.similarity, Dense):
+        if self.similarity.form == "dense":
             dimension = self.passages[self.pool.langs[0]].dimension
             block = np.empty((wanted.stop - wanted.start, dimension), np.float32)
         pieces, end = [], 0

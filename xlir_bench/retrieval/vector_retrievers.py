@@ -114,7 +114,7 @@ def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
     """What a result records of an encoder whose vectors are compared so."""
     name, registered = "cosine" if similarity == COSINE else "dot", card.similarity
     slug, notes = card.slug, list(card.notes)
-    if isinstance(similarity, MaxSim):
+    if similarity.form == "tokens":
         name = registered = "maxsim"  # or its mean, which ranks alike
     if similarity == Dense(cosine=False):
         slug += "~dot"

@@ -123,8 +123,7 @@ def sizes_of(rows: Rows, some: Ints | slice) -> Ints:
     """How many numbers of each of some rows are not zero; of tokens, how many vectors there are."""
     if isinstance(rows, np.ndarray):
         return np.asarray(np.count_nonzero(rows[some], axis=1))
-    ends = rows.ends if isinstance(rows, TokenVectors) else rows.indptr
-    return np.asarray(np.diff(ends)[some])
+    return np.asarray(np.diff(arrays_of(rows)["ends"])[some])
 
 
 def arrays_of(rows: Rows) -> dict[str, NDArray[Any]]:
