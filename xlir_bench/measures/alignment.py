@@ -1,4 +1,4 @@
-"""How the languages of an embedding relate: whether translations find each other, and what sets languages apart.
+"""How languages relate in an embedding: whether translations are near each other, and how far apart languages are.
 
 Vectors are of unit length (or zero), so an inner product is a cosine.
 """
@@ -17,7 +17,7 @@ from xlir_bench.records import Floats, Ints
 
 CUTS = (1, 5, 10)
 ROUNDING = 1e-6
-"""Distances of vectors in 32 bits that are smaller say nothing."""
+"""Smaller distances between vectors of 32 bits are rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class KeyedTexts:
 
     vectors: Floats
     item: Ints
-    """Row of `vectors`, once for each of its keys."""
+    """The row of an item in `vectors`, listed once for each of its keys."""
     key: Ints
     cluster: Ints
     """What each key is resampled with, such as an article."""
@@ -37,7 +37,7 @@ class PairAlignment:
     """How near texts of one language are to their translations in another."""
 
     items: int
-    """How many of the first language have a translation in the second."""
+    """How many texts of the first language have a translation in the second."""
     translations: float
     """Mean cosine of translations."""
     others: float
@@ -57,10 +57,10 @@ class RelevanceCosines:
 
 
 def pair_alignment(first: KeyedTexts, second: KeyedTexts) -> PairAlignment | None:
-    """Of the items of `first` among those of `second`; None where no two are translations.
+    """How near the items of `first` are to their translations in `second`; None where no two are translations.
 
-    Items at cosines .9 (its translation), .95 and .2: the translation is the second nearest, so recall@1
-    is 0 and recall@5 is 1; the margin is .9 - (.95 + .2) / 2.
+    An item has the cosine .9 with its translation, and .95 and .2 with two other items: the translation is the second
+    nearest, so recall@1 is 0 and recall@5 is 1; the margin is .9 - (.95 + .2) / 2.
     """
     row, column, _ = _translations(first, second)
     if not len(row):
@@ -79,7 +79,7 @@ def pair_alignment(first: KeyedTexts, second: KeyedTexts) -> PairAlignment | Non
 
 
 def _translations(first: KeyedTexts, second: KeyedTexts) -> tuple[Ints, Ints, Ints]:
-    """The rows of each pair that shares a key, in either language, and the pair's cluster."""
+    """For each pair of items that share a key: their rows in the two languages, and the pair's cluster."""
     left, right = equal_pairs(first.key, second.key)
     pairs = np.stack([first.item[left], second.item[right]])
     (row, column), at = np.unique(pairs, axis=1, return_index=True)
@@ -87,7 +87,7 @@ def _translations(first: KeyedTexts, second: KeyedTexts) -> tuple[Ints, Ints, In
 
 
 def _means(linked: Floats, first: Floats, second: Floats) -> tuple[float, float]:
-    """The mean of the cosines of some pairs, and that of all other pairs of these vectors."""
+    """The mean cosine of linked pairs (`linked` has their cosines), and that of all other pairs of these vectors."""
     total = float(first.sum(axis=0, dtype=np.float64) @ second.sum(axis=0, dtype=np.float64))
     others = len(first) * len(second) - len(linked)
     return float(linked.mean()), (total - float(linked.sum())) / others if others else 0.0
@@ -114,11 +114,11 @@ def anisotropy(vectors: Floats) -> float:
 
 
 def semantic_affinity(translations: float, within: float) -> float | None:
-    """Semantic Affinity (arXiv 2601.09732): 1/(1 + r), r the distance of translations over that of random pairs.
+    """Semantic Affinity (arXiv 2601.09732): 1/(1 + r), where r is the distance of translations / that of random pairs.
 
-    Distances are 1 less mean cosines, of translations and of different texts of one language (`anisotropy`). 1: translations
-    are one point; .5: no nearer than any two texts of a language. None where all texts are one point. Translations at a
-    mean cosine of .9 and texts of a language at .6: r = .1/.4, so .8.
+    A distance is 1 - a mean cosine: of translations, and of different texts of one language (`anisotropy`). At 1,
+    translations coincide; at .5, they are no nearer than any two texts of a language. None where all texts coincide. With
+    mean cosines of .9 for translations and .6 for texts of a language, r is .1/.4, and the affinity .8.
 
     >>> round(semantic_affinity(0.9, 0.6), 9)
     0.8
@@ -130,10 +130,10 @@ def semantic_affinity(translations: float, within: float) -> float | None:
 def affinity_interval(
     items: Mapping[str, KeyedTexts], texts: Mapping[str, Floats], clusters: Mapping[str, Ints]
 ) -> tuple[float, float] | None:
-    """The 95 % interval of `semantic_affinity` over clusters, each of which is left out once (the jackknife).
+    """The 95 % interval of `semantic_affinity` by the jackknife: each cluster is left out once, with all its texts.
 
-    With a cluster go its translations, and those of the `texts` that are of it; -1 is of none. None of one cluster alone.
-    If affinities without one of three clusters are .5, .6 and .7, the variance is 2/3 · .02: the interval is ± 4.3 · .115.
+    None if there is only one cluster; a text of cluster -1 is in no cluster. Example: the affinities without each of three
+    clusters are .5, .6 and .7, so the variance is 2/3 · .02, and the interval is ± 4.3 · .115.
     """
     count = 1 + max((int(x.cluster.max(initial=-1)) for x in items.values()), default=-1)
     present = np.zeros(count, bool)
@@ -154,10 +154,10 @@ def affinity_interval(
     if present.sum() < 2:
         return None
     means = (
-        _divided(np.nansum(of, axis=0), np.isfinite(of).sum(axis=0))
-        for of in (translations, within)
+        _divided(np.nansum(cosines, axis=0), np.isfinite(cosines).sum(axis=0))
+        for cosines in (translations, within)
     )
-    *without, value = (semantic_affinity(*of) for of in zip(*means, strict=True))
+    *without, value = (semantic_affinity(*pair) for pair in zip(*means, strict=True))
     estimates = np.array(without, float)[present]
     if value is None or not np.isfinite(estimates).all():
         return None
@@ -167,7 +167,7 @@ def affinity_interval(
 
 
 def _without_each(values: Floats, cluster: Ints, count: int) -> Floats:
-    """The sums of all values but those of each cluster, and last the sum of all."""
+    """For each cluster, the sum of all values outside it; and last, the sum of all values."""
     sums = np.zeros((count + 1, *values.shape[1:]))
     np.add.at(sums, cluster, values)
     sums[count] = 0  # those of no cluster, -1
@@ -175,12 +175,12 @@ def _without_each(values: Floats, cluster: Ints, count: int) -> Floats:
 
 
 def _divided(sums: Floats, counts: Floats) -> Floats:
-    """Means; of nothing there is none."""
+    """Means; nan where nothing was counted."""
     return np.asarray(np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0))
 
 
 def language_variance(vectors: Mapping[str, Floats]) -> float:
-    """The share of the variance that lies between the centroids of languages: 1 if vectors tell nothing else."""
+    """The share of the variance that lies between the centroids of languages; 1 if vectors differ by language alone."""
     everything = np.concatenate(list(vectors.values())).astype(np.float64)
     centre = everything.mean(axis=0)
     whole = float(((everything - centre) ** 2).sum())
@@ -189,7 +189,7 @@ def language_variance(vectors: Mapping[str, Floats]) -> float:
 
 
 def hubness(top: Ints, candidates: int) -> float:
-    """Skew of how often each candidate is among the best of a query; far above 0, a few are among them everywhere.
+    """Skewness of how often each candidate is among the best of a query; far above 0, few candidates are so for many queries.
 
     `top` holds positions of candidates, a row a query; -1 pads.
     """
@@ -201,6 +201,6 @@ def hubness(top: Ints, candidates: int) -> float:
 def relevance_cosines(
     queries: Floats, passages: Floats, query: Ints, passage: Ints
 ) -> RelevanceCosines:
-    """The cosines of queries and passages; `query` and `passage` are the rows of relevant pairs."""
+    """The mean cosines of queries and passages; `query` and `passage` are the rows of relevant pairs."""
     relevant = np.einsum("ij,ij->i", queries[query], passages[passage], dtype=np.float64)
     return RelevanceCosines(*_means(relevant, queries[np.unique(query)], passages))

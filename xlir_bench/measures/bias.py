@@ -39,7 +39,7 @@ class BiasFigure:
     chance: float | Mapping[str, float]
     by_query_lang: Mapping[str, float] | Mapping[str, Mapping[str, float]]
     chance_by_query_lang: Mapping[str, float] = field(default_factory=dict)
-    """Empty where it is the same for all of them."""
+    """The chance level of each query language; empty where all have the same."""
     queries: int = field(kw_only=True)
     """How many queries counted."""
     low: float | None = None
@@ -55,29 +55,29 @@ def language_bias(
 ) -> dict[str, BiasFigure]:
     """Every view that these rankings allow, by name; none without a pool of several languages.
 
-    `more`: values that do not follow from ranks, by view and query language.
+    `more`: values of further views, which do not follow from ranks, by view and query language.
     """
 
-    def viewed(pool: PoolRanking) -> dict[str, PerQuery | None]:
+    def views_of(pool: PoolRanking) -> dict[str, PerQuery | None]:
         return {name: view(pool) for name, view in VIEWS.items()}
 
-    # The first pool alone: chance levels that all share would be drawn by each of the threads at once. Of the others as
-    # many at a time as there are processors: numpy lets go of Python's lock.
-    views = [viewed(pool) for pool in pools[:1]]
+    # The first pool is done alone, so that the chance levels that all pools share are drawn once and cached. The other
+    # pools are done by one thread a processor: numpy releases Python's lock.
+    views = [views_of(pool) for pool in pools[:1]]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        views += threads.map(viewed, pools[1:])
+        views += threads.map(views_of, pools[1:])
     values: dict[str, Mapping[str, PerQuery]] = {
         name: {
             pool.lang: view
-            for pool, of_pool in zip(pools, views, strict=True)
-            if (view := of_pool[name]) is not None
+            for pool, views_of_pool in zip(pools, views, strict=True)
+            if (view := views_of_pool[name]) is not None
         }
         for name in VIEWS
     }
     values |= more or {}
     if parallel:
         values["parallel_query_agreement"] = parallel_query_agreement(pools)
-    # Of each view the languages that have a query that counts.
+    # A view leaves out the languages without a query that counts.
     counted = {
         name: {lang: queries for lang, queries in sorted(by_lang.items()) if len(queries.value)}
         for name, by_lang in values.items()
@@ -96,8 +96,8 @@ def _figures(
     count = max((int(numbers.max(initial=-1)) + 1 for numbers in clusters.values()), default=0)
     sums = [
         ClusterSums.of(
-            [of.value for of in by_lang.values()],
-            [clusters[lang][of.query] for lang, of in by_lang.items()],
+            [queries.value for queries in by_lang.values()],
+            [clusters[lang][queries.query] for lang, queries in by_lang.items()],
             count,
         )
         for by_lang in views.values()
@@ -187,17 +187,17 @@ def same_language_preference(pool: PoolRanking) -> PerQuery:
     """
     query, same = pool.ranking.query, pool.same_language
     order = order_by(query, pool.ranks)
-    asked, _, size = groups(query)
+    queries, _, size = groups(query)
     first = np.cumsum(size) - size
     own = np.add.reduceat(same.astype(int), first)
-    # Where an index found none of the answers, none of them is the best.
+    # Where an index retrieved none of the answers, none of them is the best one.
     choice = (own > 0) & (own < size) & (pool.ranking.rank[order][first] > 0)
     is_first = same[order][first][choice].astype(float)
-    return PerQuery(asked[choice], is_first, (own / size)[choice])
+    return PerQuery(queries[choice], is_first, (own / size)[choice])
 
 
 def map_without_same_language(pool: PoolRanking) -> PerQuery:
-    """Average precision once the answers in the query's own language leave the pool and the relevance.
+    """Average precision after the answers in the query's own language are taken out of the pool.
 
     A German question whose answers stand at ranks 1 (de), 3 (en) and 6 (fr) is scored on en at 2 and fr
     at 5: (1/2 + 2/5)/2 = .45. Shows what an encoder finds in other languages.
@@ -218,7 +218,7 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
 
 
 def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery]:
-    """How far the rankings of translations of one question agree: shared part of their top 100.
+    """How far the rankings of translations of one question agree: the share of their top 100 that they have in common.
 
     Mean over the translations of a question. Rankings that share 40 of 100 agree by .4; chance is 100/N.
     """
@@ -244,7 +244,7 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery
 
 
 def _overlaps(tops: Sequence[Ints]) -> list[float]:
-    """For each list, the mean share of it that it has in common with each of the others."""
+    """For each list, its mean overlap with the others: what both hold, as a share of the shorter list."""
     from scipy.sparse import csr_array
 
     ids, place = np.unique(np.concatenate(tops), return_inverse=True)
@@ -273,4 +273,4 @@ BOUNDS: dict[str, Bounds] = {
     **dict.fromkeys(("rank_distance", "rank_variance"), (0.0, np.inf)),
     **dict.fromkeys(("oracle_gap@10", "mrc@5", "mrc@10", "mrc@20"), (-1.0, 1.0)),
 }
-"""The least and the largest value of the views that do not lie from 0 to 1: no interval goes beyond them."""
+"""The least and the largest value of the views whose range is not 0 to 1: intervals end there."""

@@ -22,20 +22,20 @@ from xlir_bench.threads import product_threads
 
 RESAMPLES = 10_000
 CELLS = 200_000
-"""Size of the matrix of resamples and clusters that is worked on at a time: it fits a cache."""
+"""Resamples times clusters of one matrix: as many as fit into the processor's cache."""
 FIGURES = 256
 """Figures that are resampled at a time: the 10,000 values of each are 160 KB."""
 KEPT = 40_000_000
-"""All draws of a sample are kept for the next figure if they are no more than these (40 MB)."""
+"""The draws of a sample are kept for the next figure if there are no more of them than this (40 MB)."""
 TINY = 1e-300
 NO_VARIANCE = 1e-10
-"""A variance below this share of the sample's is rounding."""
+"""A resample with less than this share of the sample's variance has none: what is left is rounding error."""
 LEVEL = 0.95
-"""Confidence of intervals and bounds, and how often a loss that counts as visible is found."""
+"""Confidence of intervals and bounds, and how often a test has to find a loss that counts as visible."""
 FEW = 1e-3
-"""If a larger share of the resamples has no variance, Student's t is used: too few clusters tell anything."""
+"""If a larger share of the resamples has no variance, Student's t is used: too few clusters carry information."""
 UNIT = (0.0, 1.0)
-"""Every retrieval measure lies between these."""
+"""The least and the largest value of most retrieval measures; dcg and hits may be larger."""
 Seed = int | tuple[int, ...]
 Bounds = tuple[float, float]
 """The least and the largest value that a figure can have."""
@@ -45,7 +45,7 @@ Alternative = Literal["two-sided", "less", "greater"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A macro average and its 95 % interval; there is none if a setting has fewer than two clusters."""
+    """A macro average and its 95 % interval, which is None if a setting has fewer than two clusters."""
 
     mean: float
     low: float | None
@@ -67,7 +67,7 @@ class ClusterSums:
 
     @classmethod
     def of(cls, values: Iterable[Floats], clusters: Sequence[Ints], count: int) -> ClusterSums:
-        """From the values of each setting and their clusters, of which there are `count`."""
+        """From the values of each setting and the cluster of each value; there are `count` clusters."""
         shape = (count, len(clusters))
         sums, sizes = np.empty(shape), np.empty(shape, np.int32)
         for setting, (value, cluster) in enumerate(zip(values, clusters, strict=True)):
@@ -76,7 +76,7 @@ class ClusterSums:
         return cls(sums, sizes)
 
     def of_settings(self, settings: Sequence[int]) -> ClusterSums:
-        """The columns of some settings."""
+        """Only the columns of these settings."""
         # Not `take`: in another memory layout the same sums differ in their last bits, and so do intervals.
         return ClusterSums(self.sums[:, list(settings)], self.sizes[:, list(settings)])
 
@@ -107,12 +107,12 @@ def estimates(
     for part in slices(len(averages), FIGURES):
         kept = [average.of_clusters(seen) for average in averages[part]]
         moments = _resample(_resampler(kept), [len(seen)], [seed], resamples)
-        for average, *of_figure in zip(averages[part], *moments, strict=True):
-            yield Estimate.of(average.clusters, *of_figure)
+        for average, means, variances in zip(averages[part], *moments, strict=True):
+            yield Estimate.of(average.clusters, means, variances)
 
 
 def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """What computes means and variances (figure, resample) of these averages."""
+    """A function that computes the mean and variance of each of these averages (row) in each resample (column)."""
     single = [i for i, average in enumerate(averages) if len(average.weight) == 1]
     several = [i for i, average in enumerate(averages) if len(average.weight) > 1]
     resample_single = _single_resampler([averages[i] for i in single]) if single else None
@@ -132,7 +132,7 @@ def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats,
 def relative_change(
     first: ClusterSums, second: ClusterSums, paired: bool, seed: int = 0
 ) -> Interval | None:
-    """How much higher the second macro average is, as a share of the first; None where that is 0.
+    """How much higher the second macro average is, as a share of the first; None where the first is 0.
 
     `paired`: both are values of the same queries, whose clusters are drawn together. A fall from .40 to .30 is -.25.
     """
@@ -141,16 +141,17 @@ def relative_change(
     )
 
     def change(times: Floats, others: Floats | None = None) -> tuple[Floats, Floats]:
-        """The change in each resample and its variance: that of a ratio."""
+        """The change in each resample, and its variance, which is that of a ratio."""
         times_after = times if others is None else others
-        (one, u), (two, v) = before.parts(times), after.parts(times_after)
+        mean, parts = before.parts(times)
+        mean_after, parts_after = after.parts(times_after)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = two / one
+            ratio = mean_after / mean
             if paired:
-                variance = _squares(times, v - ratio[:, None] * u)
+                variance = _squares(times, parts_after - ratio[:, None] * parts)
             else:
-                variance = _squares(times_after, v) + ratio**2 * _squares(times, u)
-            return ratio - 1, variance / one**2
+                variance = _squares(times_after, parts_after) + ratio**2 * _squares(times, parts)
+            return ratio - 1, variance / mean**2
 
     clusters = [len(average.sizes) for average in (before, after)]
     seeds: list[Seed] = [(seed, n) for n in range(1 if paired else 2)]
@@ -207,21 +208,21 @@ class _Average:
 
     @property
     def clusters(self) -> int:
-        """How many clusters are drawn from; 1 where a column has but one, for then nothing says how it varies."""
+        """How many clusters are drawn from; 1 where a column has only one, since its variance is then unknown."""
         several = np.count_nonzero(self.sizes, axis=0) > 1
         return len(self.seen) if several.all() else 1
 
     def of_clusters(self, clusters: Ints) -> _Average:
-        """The same average, of clusters that hold all its queries."""
+        """The same average over these clusters alone, which must hold all its queries."""
         return replace(self, residual=self.residual[clusters], sizes=self.sizes[clusters])
 
     def parts(self, times: Floats) -> tuple[Floats, Floats]:
-        """By resample (row): the average, and what each cluster (column) adds to it beyond its share.
+        """By resample (row): the average, and by how much each cluster (column) moves it.
 
         `times`: how often each cluster was drawn.
         """
         drawn = times @ self.sizes
-        # A column of which no cluster was drawn says nothing in this resample.
+        # A column gets no weight in a resample that drew none of its clusters.
         share = self.weight * (drawn > 0)
         share /= np.maximum(share.sum(axis=1, keepdims=True), TINY)
         drawn = np.maximum(drawn, 1)
@@ -236,7 +237,7 @@ class _Average:
 def _single_resampler(
     averages: Sequence[_Average],
 ) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """Means and variances (figure, resample) of averages of one column each, the common case: all at once."""
+    """`_resampler` of averages of one column each, the common case: all are computed at once."""
     sizes = np.stack([average.sizes[:, 0] for average in averages])
     residual = np.stack([average.residual[:, 0] for average in averages])
     distinct, inverse = np.unique(sizes, axis=0, return_inverse=True)
@@ -250,9 +251,9 @@ def _single_resampler(
 
     def resampled(times: Floats) -> tuple[Floats, Floats]:
         off, squares, across, drawn, drawn_squares = np.split(stacked @ times.T, ends)
-        # A resample without any of these queries has no variance, and is left out for that.
+        # A resample without any of these queries gets no variance, and so is left out.
         drawn = np.maximum(drawn, 1)[place]
-        # In place: fresh memory for each step would take half the time.
+        # In place: allocating memory at each step would take half of the time.
         off /= drawn
         across *= off
         across *= 2
@@ -276,7 +277,7 @@ def _resample(
 ) -> tuple[Floats, Floats]:
     """Means and variances of the sample itself (first) and of its resamples.
 
-    `figure` takes how often each cluster was drawn, an array for each independent sample of `clusters`.
+    `figure` gets an array for each independent sample: how often each of its `clusters` was drawn.
     """
     results = [figure(*(np.ones((1, count)) for count in clusters))]
     step = max(CELLS // max(clusters), 20)
@@ -287,25 +288,25 @@ def _resample(
         for seed, count in zip(seeds, clusters, strict=True)
     ]
 
-    def of_drawn(drawn: Sequence[Ints]) -> tuple[Floats, Floats]:
+    def moments(drawn: Sequence[Ints]) -> tuple[Floats, Floats]:
         return figure(*(times.astype(float) for times in drawn))
 
     parts = zip(*draws, strict=True)
     if rows <= step:
-        results += map(of_drawn, parts)
+        results += map(moments, parts)
     else:
         with product_threads() as (count, threads):
-            # So many at a time: all draws at once may not fit in memory.
-            while some := list(islice(parts, count)):
-                results += threads.map(of_drawn, some)
+            # Few at a time: all draws at once may not fit in memory.
+            while batch := list(islice(parts, count)):
+                results += threads.map(moments, batch)
     means, variances = zip(*results, strict=True)
     return np.concatenate(means, axis=-1), np.concatenate(variances, axis=-1)
 
 
 @lru_cache(maxsize=2)
 def _kept_draws(seed: Seed, step: int, rows: int, clusters: int) -> Sequence[Ints]:
-    """The same for every measure and encoder of a task: drawing takes a third of the time."""
-    # A byte each: of many clusters hardly one is drawn ten times.
+    """`_draws`, kept: all measures and encoders of a task use the same, and drawing takes a third of the time."""
+    # One byte for each is enough: where clusters are many, hardly one is drawn even ten times.
     return [
         times.astype(np.min_scalar_type(times.max()))
         for times in _draws(seed, step, rows, clusters)
@@ -313,7 +314,7 @@ def _kept_draws(seed: Seed, step: int, rows: int, clusters: int) -> Sequence[Int
 
 
 def _draws(seed: Seed, step: int, rows: int, clusters: int) -> Iterator[Ints]:
-    """How often each cluster was drawn, in as many draws as there are clusters; a row a resample, `step` at a time."""
+    """How often each cluster was drawn, one row for each resample (of as many draws as clusters), `step` rows at a time."""
     rng = np.random.default_rng(seed)
     for start in range(0, rows, step):
         size = min(step, rows - start)
@@ -323,27 +324,27 @@ def _draws(seed: Seed, step: int, rows: int, clusters: int) -> Iterator[Ints]:
 
 
 def _squares(times: Floats, parts: Floats) -> Floats:
-    """The sum of squares of each row, each as often as its cluster was drawn."""
+    """The sum of squares of each row; a cluster that was drawn n times counts n times."""
     return np.asarray(np.einsum("rc,rc->r", times.astype(parts.dtype), parts * parts), float)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, its standard error, and the t of each resample (its distance in its own standard errors)."""
+    """A figure, its standard error, and the t of each resample: its distance from the figure in its own standard errors."""
 
     mean: float
     error: float
     clusters: int
     t: Floats
-    """Without the resamples that have no variance, in no order."""
+    """A value for each resample that has a variance."""
     student: bool
     """Whether too few resamples have a variance: then Student's t is used instead."""
 
     @classmethod
     def of(cls, clusters: int, means: Floats, variances: Floats) -> Estimate:
-        """From the sample (first) and its resamples."""
+        """From the means and variances of the sample (first) and of its resamples."""
         mean, variance = float(means[0]), float(variances[0])
-        # A difference that small is rounding: see `NO_VARIANCE`.
+        # A smaller standard error, for this mean, is rounding error: see `NO_VARIANCE`.
         error = float(np.sqrt(variance)) if variance > NO_VARIANCE**2 * mean**2 else 0.0
         varied = variances[1:] > NO_VARIANCE * variance
         t = (means[1:][varied] - mean) / np.sqrt(variances[1:][varied])
@@ -358,7 +359,7 @@ class Estimate:
         return Interval(self.mean, *self._limits(-reach, reach, bounds))
 
     def one_sided(self, bounds: Bounds | None) -> Bounds | tuple[None, None]:
-        """A lower and an upper bound of the truth, each with 95 %: the wider of two estimates."""
+        """A lower and an upper bound of the true value, each with 95 % confidence: the wider of two estimates."""
         reach = self._reach(2 * LEVEL - 1)
         if self.student or not len(self.t):
             return self._limits(-reach, reach, bounds)
@@ -366,7 +367,7 @@ class Estimate:
         return self._limits(min(low, -reach), max(high, reach), bounds)
 
     def _reach(self, share: float) -> float:
-        """How many standard errors around the figure hold the truth in this share of samples.
+        """How many standard errors on either side of the figure cover the true value in this share of samples.
 
         Half-way between the quantile of the resamples, which is uncertain where clusters are few, and Student's.
         """
@@ -388,7 +389,7 @@ class Estimate:
         return float(low), float(high)
 
     def p(self, alternative: Alternative) -> float:
-        """The probability of such a t by chance alone; 0 where the resamples cannot tell."""
+        """The probability, by chance alone, of a t at least as extreme; 0 where the resamples cannot tell."""
         if self.clusters < 2 or self.error == 0:
             return 0.0
         t = self.mean / self.error
@@ -397,14 +398,14 @@ class Estimate:
         return self._tail(self.t, t) if alternative == "less" else self._tail(-self.t, -t)
 
     def _tail(self, resampled: Floats, t: float, share: float = 1.0) -> float:
-        """The share of resamples that are not above `t`, in a tail that holds `share` of them all."""
+        """The probability of a value up to `t`, from resamples that stand for this share of the whole distribution."""
         df = self.clusters - 1
         if self.student:
             return student_tail(t, df)
         count = int(np.count_nonzero(resampled <= t))
         p = share * (count + 1) / (len(resampled) + 1)
         if count == 0:
-            # Beyond all resamples the tail goes on as Student's: a family of tests needs small p-values.
+            # Below all resamples the tail continues as Student's: a family of tests needs smaller p-values than these give.
             p *= student_tail(t, df) / student_tail(float(resampled.min()), df)
         return min(1.0, p)
 
@@ -417,7 +418,7 @@ def student_quantile(probability: float, df: float) -> float:
 
 
 def student_tail(t: float, df: float) -> float:
-    """The probability of a smaller t."""
+    """The probability that Student's distribution gives to values up to `t`."""
     from scipy.special import stdtr
 
     return float(stdtr(df, t))

@@ -1,4 +1,4 @@
-"""The ranking of a pool of all languages, and published measures of how fairly it ranks them."""
+"""The ranking of a pool of all languages, and published measures of how fairly it treats the languages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xlir_bench.arrays import groups, ranges
 from xlir_bench.records import Floats, Ints, Ranking
 
 DRAWS = 2_000
-"""Random rankings that a chance level without a formula is the mean of."""
+"""How many random rankings are averaged for a chance level that has no formula."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class PoolRanking:
 
     ranking: Ranking
     query_ids: tuple[str, ...]
-    """Of all queries of the language; translations share one."""
+    """The ids of all queries of the language; translations share an id."""
     passage_counts: Mapping[str, int]
-    """Candidates of each language, in pool order."""
+    """How many candidates each language has, in pool order."""
     clusters: Ints
     """The number of the cluster of each query."""
     in_language: Ints | None = None
-    """The rank of each relevant passage among those of its own language; None where that was not searched."""
+    """The rank of each relevant passage among the passages of its language; None where these were not searched."""
 
     @property
     def lang(self) -> str:
@@ -42,13 +42,13 @@ class PoolRanking:
         return self.ranking.rank_or_last
 
     def languages_of(self, positions: Ints) -> Ints:
-        """Index into `passage_counts` of the language of each pool position."""
+        """For each pool position, the index of its language in `passage_counts`."""
         ends = np.cumsum(list(self.passage_counts.values()))
         return np.asarray(np.searchsorted(ends, positions, side="right"))
 
     @cached_property
     def relevant_langs(self) -> Ints:
-        """Index into `passage_counts` of the language of each relevant passage."""
+        """For each relevant passage, the index of its language in `passage_counts`."""
         return self.languages_of(self.ranking.passage)
 
     @cached_property
@@ -97,9 +97,9 @@ def rank_variance(pool: PoolRanking) -> PerQuery:
 def oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
     """Language-oracle gap@k: how many more of a query's relevant passages are found if their language is known.
 
-    Hit@k of a passage among those of its own language, minus hit@k of the same passage in the pool of all: what
-    ranking across languages loses of what matching finds. Found in three languages of four, and in one of four in the
-    pool: .5. Chance: k of its language's passages, less k of all.
+    Hit@k of a passage among the passages of its language, minus its hit@k in the whole pool: what is lost by ranking
+    languages together. If three of four relevant passages are hits in their languages and one is a hit in the pool,
+    the gap is .5. Chance: k of the passages of the language, minus k of all passages.
     """
     if pool.in_language is None:
         return None
@@ -116,27 +116,27 @@ def oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
 def equal_expected_rank(
     pool: PoolRanking, k: int, unretrieved_mean: bool = False
 ) -> PerQuery | None:
-    """PEER@k, see `fairness_p`; None where every ranking would have the same."""
+    """PEER@k, see `fairness_p`; None where it would be the same for every ranking."""
     query, rank = pool.ranking.query, pool.ranking.rank
     lang = pool.relevant_langs
     cuts_off = pool.ranking.candidates > k or not rank.all()
     if not cuts_off and len(query) == len(np.unique(np.stack([query, lang]), axis=1).T):
         return None  # one passage a language and ranks that all differ
-    rows, p = fairness_p(query, rank, lang, k, unretrieved_mean)
+    queries, p = fairness_p(query, rank, lang, k, unretrieved_mean)
     chance = expected_fairness_p(query, lang, pool.ranking.candidates, k, unretrieved_mean)
-    return PerQuery(rows, p, chance)
+    return PerQuery(queries, p, chance)
 
 
 def fairness_p(
     query: Ints, rank: Ints, lang: Ints, k: int, unretrieved_mean: bool = False
 ) -> tuple[Ints, Floats]:
-    """PEER@k: by query, how probable ranks so far apart by language are if no language is favoured.
+    """PEER@k: by query, the probability of ranks that differ so much between languages if no language is favoured.
 
-    The p-value of Kruskal and Wallis' test over the ranks of the relevant passages, grouped by language. Whatever
-    is not among the best k has rank k + 1 (as arXiv 2605.31171 has it); with `unretrieved_mean`, the mean rank that
-    the code of PEER's authors gives to those (package peer-measure). Relevant passages that all rank alike, or are of
-    one language, are ranked fairly: 1. With one relevant passage a language no other p is possible than 1 and that of
-    ranks that all differ.
+    The p-value of Kruskal and Wallis' test over the ranks of the relevant passages, grouped by language. A passage that
+    is not among the best k has rank k + 1, as in arXiv 2605.31171; with `unretrieved_mean`, it has the mean rank that
+    the code of PEER's authors (package peer-measure) gives it. Relevant passages that all have one rank, or one
+    language, are ranked fairly: p is 1. With one relevant passage a language there are only two values of p: 1, and the
+    one for ranks that are not all equal.
 
     >>> query, lang = np.zeros(4, int), np.array([0, 0, 1, 1])
     >>> fairness_p(query, np.array([1, 2, 3, 4]), lang, 20)[1].round(4).tolist()
@@ -145,42 +145,42 @@ def fairness_p(
     import pandas as pd
     from scipy.special import chdtrc
 
-    rows, row, size = groups(query)
+    queries, row, size = groups(query)
     retrieved = (rank > 0) & (rank <= k)
-    left = np.bincount(row, ~retrieved, len(rows))
-    before = size if unretrieved_mean else size - left
-    value = (before + (left + 1) / 2)[row]
+    missed = np.bincount(row, ~retrieved, len(queries))
+    before = size if unretrieved_mean else size - missed
+    value = (before + (missed + 1) / 2)[row]
     ranks = pd.Series(rank[retrieved])
-    # Their places, from 1; equal ones share the mean of theirs.
+    # The place of each among the retrieved passages, from 1; equal ranks share their mean place.
     value[retrieved] = ranks if unretrieved_mean else ranks.groupby(row[retrieved]).rank()
     row_of_group, of_group, in_group = _by_language(row, lang)
-    mean = np.bincount(row, value, len(rows)) / size
-    spread = np.bincount(row, (value - mean[row]) ** 2, len(rows))
+    mean = np.bincount(row, value, len(queries)) / size
+    spread = np.bincount(row, (value - mean[row]) ** 2, len(queries))
     group_mean = np.bincount(of_group, value, len(in_group)) / in_group
     between = np.bincount(
-        row_of_group, in_group * (group_mean - mean[row_of_group]) ** 2, len(rows)
+        row_of_group, in_group * (group_mean - mean[row_of_group]) ** 2, len(queries)
     )
-    languages = np.bincount(row_of_group, minlength=len(rows))
-    found_any = np.bincount(row, retrieved, len(rows)) > 0
+    languages = np.bincount(row_of_group, minlength=len(queries))
+    found_any = np.bincount(row, retrieved, len(queries)) > 0
     tested = (languages > 1) & (spread > 0) & found_any
-    p = np.ones(len(rows))
+    p = np.ones(len(queries))
     statistic = (size[tested] - 1) * between[tested] / spread[tested]
     p[tested] = chdtrc(languages[tested] - 1, statistic)
-    return rows, p
+    return queries, p
 
 
 def expected_fairness_p(
     query: Ints, lang: Ints, candidates: int, k: int, unretrieved_mean: bool = False
 ) -> Floats:
     """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
-    rows, row, _ = groups(query)
-    of_row, _, size = _by_language(row, lang)
-    langs = np.bincount(of_row)
+    queries, row, _ = groups(query)
+    row_of_group, _, size = _by_language(row, lang)
+    langs = np.bincount(row_of_group)
     nth = ranges(langs)
-    sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
-    sizes[of_row, nth] = size
+    sizes = np.zeros((len(queries), int(nth.max(initial=0)) + 1), np.int64)
+    sizes[row_of_group, nth] = size
     sizes.sort(axis=1)
-    # By their bytes: where each question has answers in 122 languages, `np.unique` takes thirty times as long.
+    # Rows are compared by their bytes: where each question has answers in 122 languages, `np.unique` takes thirty times as long.
     distinct = {row.tobytes(): row[row > 0].tolist() for row in sizes}
     means = {
         key: _random_mean(tuple(row), candidates, k, unretrieved_mean)
@@ -190,7 +190,7 @@ def expected_fairness_p(
 
 
 def _by_language(row: Ints, lang: Ints) -> tuple[Ints, Ints, Ints]:
-    """Groups of one row and language: the row of each, which of them each is in, and their sizes."""
+    """Groups of passages of one row (query) and language: the row of each group, the group of each passage, the sizes."""
     langs = int(lang.max(initial=0)) + 1
     group, of_group, size = groups(row * langs + lang)
     return group // langs, of_group, size
@@ -198,7 +198,7 @@ def _by_language(row: Ints, lang: Ints) -> tuple[Ints, Ints, Ints]:
 
 @cache
 def _random_mean(sizes: tuple[int, ...], candidates: int, k: int, unretrieved_mean: bool) -> float:
-    """Of relevant passages of so many languages, `sizes` of each: the mean over `DRAWS` random rankings."""
+    """The mean PEER@k over `DRAWS` random rankings; `sizes`: how many relevant passages each language has."""
     total, rng = sum(sizes), np.random.default_rng(0)
     if total > candidates // 2:
         ranks = np.array([rng.permutation(candidates)[:total] + 1 for _ in range(DRAWS)])
@@ -216,8 +216,9 @@ def _random_mean(sizes: tuple[int, ...], candidates: int, k: int, unretrieved_me
 def expected_score_correlation(candidates: int, k: int) -> float:
     """The expected correlation of the scores of two random rankings over the union of their best k.
 
-    It is below 0: what is among the best of one ranking stands anywhere in the other. Of a union of n, either ranks its own
-    best from 1 to k, at (k + 1)/2 on average, and the others from k + 1 to n; how many are shared is hypergeometric.
+    It is below 0, because the best passages of one ranking stand anywhere in the other. In a union of n passages, each
+    ranking has its own best at 1 to k, (k + 1)/2 on average, and the others at k + 1 to n. The number of passages that
+    are among the best of both is hypergeometric.
 
     >>> round(expected_score_correlation(10_000, 20), 2)
     -0.75
@@ -237,9 +238,10 @@ def expected_score_correlation(candidates: int, k: int) -> float:
 
 
 def score_correlation(first: Floats, second: Floats) -> Floats:
-    """By row, Spearman's correlation of two lists of scores, without those that are nan; nan where a list has no variation.
+    """By row, Spearman's correlation of two lists of scores without their nan; nan where a list has no variation.
 
-    How many scores are smaller, less how many are larger, is twice a rank (equal ones share its mean), less their mean.
+    The number of smaller scores minus that of larger ones is twice a score's distance from the mean rank, where equal
+    scores share their mean rank.
 
     >>> nan = float("nan")
     >>> score_correlation(np.array([[3.0, 2.0, 1.0, nan]]), np.array([[3.0, 1.0, 2.0, nan]])).tolist()

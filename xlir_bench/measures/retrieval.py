@@ -1,9 +1,10 @@
-"""Retrieval measures: as ranx has them, from exact ranks (nobody else knows ranx), and recall of answers in texts.
+"""Retrieval measures as ranx defines them, from exact ranks, and recall of answers in texts. No other module uses ranx.
 
-map, mrr and recall follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
-arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed). A passage
-that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks: no pool is
-sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
+map, mrr and recall are computed here from the ranks of the relevant passages, and equal ranx's to the bit. The other
+measures are ranx's own functions, which take arrays of ids in the order of their ranks (ranx needs scores only to sort
+them, and they are sorted). A passage that is not relevant only takes up a place, so a run is an array of -1 with the
+relevant ids at their ranks. No pool is sorted, and queries of all settings are scored together, those with deep ranks
+apart from the others.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Floats, Ints, Ranking, Scores
 
 WHOLE = ("map", "mrr", "ndcg", "ndcg_burges", "dcg", "dcg_burges", "r-precision")
-"""May stand alone (over the whole ranking) or, but for r-precision, carry a cut-off ``@k``."""
+"""Measures of the whole ranking; all but r-precision may also have a cut-off, ``@k``."""
 CUT = ("recall", "precision", "hit_rate", "hits", "f1")
-"""Need a cut-off: over the whole pool recall is always 1."""
+"""Measures that need a cut-off: over the whole pool recall is always 1."""
 CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (16 MB)."""
 ROWS = 2_000_000
 """Relevant passages that are scored together."""
 LIKELY = 1000
-"""Of higher grades the key of a pattern might not fit its type."""
+"""Queries are merged by a number made of grade and rank; with a higher grade it might not fit its type."""
 Function = Callable[[Floats, Floats], Floats]
-"""From the relevant passages and the runs of some queries to their values."""
+"""Takes the relevant passages and the runs of some queries, and gives a value for each query."""
 PADDING = (-2.0, 0.0)
-"""Fills up a list of relevant passages. The ideal ranking of nDCG is looked up in that same list: padded
-with a real id, such as 0, it would hold that passage twice."""
+"""Fills up the lists of relevant passages, which have different lengths. nDCG takes its ideal ranking from the list:
+padded with a real id, such as 0, it would hold that passage twice."""
 TokensOf = Callable[[int], Sequence[str]]
 TOKENS_KEPT = 16_384
-"""Passages whose tokens are kept: about 100 MB, of 100 words each."""
+"""How many passages' tokens are kept in memory: about 100 MB at 100 words a passage."""
 ANSWER_DEPTH = 1000
-"""Passages that are looked at: enough for 5,000 tokens if each has five."""
+"""How many of the best passages are searched for answers: enough for 5,000 tokens if each has five."""
 
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
@@ -88,8 +89,8 @@ def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
     """Per-query values of every measure, one `Scores` a ranking."""
     scores: list[Scores] = []
     by_ranx = {m: _ranx_function(m) for m in measures if m.partition("@")[0] not in BY_RANKS}
-    rows = accumulate(len(ranking.query) for ranking in rankings)
-    batches = groupby(zip(rows, rankings, strict=True), lambda numbered: numbered[0] // ROWS)
+    ends = accumulate(len(ranking.query) for ranking in rankings)
+    batches = groupby(zip(ends, rankings, strict=True), lambda numbered: numbered[0] // ROWS)
     for _, batch in batches:
         scores += _scores([ranking for _, ranking in batch], measures, by_ranx)
     return scores
@@ -122,11 +123,11 @@ def _scores(
 
 @dataclass(frozen=True, slots=True)
 class _Expanded(Mapping[str, Floats]):
-    """By measure a value a query, of which each is stored once: settings have many queries and few values."""
+    """A value for each query, by measure; equal values are stored once: settings have many queries and few values."""
 
     distinct: Mapping[str, Floats]
     number: Ints
-    """Which of them each query has."""
+    """The position in `distinct` of each query's value."""
 
     def __getitem__(self, measure: str) -> Floats:
         return self.distinct[measure][self.number]
@@ -143,14 +144,14 @@ class _Relevant:
     """The relevant passages of all scored queries of all rankings, one row each, grouped by query."""
 
     column: Ints
-    """Its number among those of its query, the highest grade first."""
+    """The passage's number among the relevant ones of its query, the highest grade first."""
     passage: Ints
     grade: Ints
     rank: Ints
     size: Ints
-    """By scored query: how many it has."""
+    """By scored query: how many relevant passages it has."""
     deepest: Ints
-    """By scored query: the deepest of their ranks."""
+    """By scored query: the deepest rank of its relevant passages."""
     scored: Ints
     """By ranking: how many queries are scored."""
 
@@ -173,13 +174,13 @@ class _Relevant:
         return cls(ranges(size), passage, grade, rank, size, deepest, scored)
 
     def rows(self, queries: Ints) -> tuple[Ints, Ints]:
-        """The rows of these queries, and which of them each is of."""
+        """The rows of these queries, and for each row the number of its query among these."""
         sizes = self.size[queries]
         starts = (np.cumsum(self.size) - self.size)[queries]
         return np.repeat(starts, sizes) + ranges(sizes), np.repeat(np.arange(len(queries)), sizes)
 
     def distinct(self) -> tuple[Ints, Ints]:
-        """Queries that differ, and for each query which of them is like it: one passage at the same rank is enough."""
+        """Queries that differ, and for each query the one that is like it: a single passage of equal grade at the same rank."""
         first = np.cumsum(self.size) - self.size
         alone = (self.size == 1) & (self.grade[first] <= LIKELY)
         key = -1 - np.arange(len(self.size))
@@ -191,9 +192,9 @@ class _Relevant:
 
 
 def average_precision(query: Ints, rank: Ints) -> Floats:
-    """For each query that occurs, the mean of i / r over its i-th best rank r; 0 is not retrieved.
+    """For each query that occurs, the mean of i / r, where r is its i-th best rank; rank 0 means not retrieved.
 
-    To the bit what ranx gives for map, without a place for every passage of the pool.
+    Equal to the bit to ranx's map, but without an array as long as the pool.
 
     >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
     [0.45, 0.25]
@@ -223,7 +224,7 @@ def expected_map(candidates: int, relevant: Ints) -> Floats:
 
 
 def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
-    """For each query that occurs, 1 / r of its best rank r; 0 is not retrieved.
+    """For each query that occurs, 1 / r, where r is its best rank; rank 0 means not retrieved.
 
     >>> reciprocal_rank(np.array([7, 7, 8]), np.array([5, 2, 0])).tolist()
     [0.5, 0.0]
@@ -235,7 +236,7 @@ def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
 
 
 def share_found(query: Ints, rank: Ints) -> Floats:
-    """For each query that occurs, the share of its ranks that is not 0.
+    """For each query that occurs, the share of its relevant passages that was retrieved: whose rank is not 0.
 
     >>> share_found(np.array([7, 7, 8]), np.array([5, 0, 2])).tolist()
     [0.5, 1.0]
@@ -249,19 +250,19 @@ BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
     "mrr": reciprocal_rank,
     "recall": share_found,
 }
-"""What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
+"""Measures that need only the ranks of relevant passages. ranx walks through the whole pool, most of the time of a report."""
 
 
 RANX_NAMES = {
     "map": "average_precision", "mrr": "reciprocal_rank", "r-precision": "r_precision", "rbp": "rank_biased_precision",
 }  # fmt: skip
-"""Of measures whose functions in `ranx.metrics` are not called as they are."""
+"""The functions in `ranx.metrics` of measures that have another name there."""
 
 
 def _evaluated(
     table: _Relevant, queries: Ints, measures: Mapping[str, Function], depth: Ints
 ) -> dict[str, Floats]:
-    """The values of these queries, each looked at so far down, by chunks of queries of about the same depth."""
+    """The values of these queries, each scored down to its `depth`, in chunks of queries of about the same depth."""
     values: dict[str, Floats] = {measure: np.empty(len(queries)) for measure in measures}
     depth = np.maximum(depth, 1)
     order = np.argsort(depth, kind="stable")
@@ -285,7 +286,7 @@ def _evaluated(
         run[query[seen], rank[seen] - 1, 0] = table.passage[rows][seen]
         for measure, evaluate in measures.items():
             values[measure][chosen] = evaluate(relevant, run)
-        # Emptied, not made anew: filling gigabytes would cost more than scoring them.
+        # Cleared and used again: filling gigabytes anew would cost more than scoring them.
         run[query[seen], rank[seen] - 1, 0] = -1.0
         end = start
     return values
@@ -328,7 +329,7 @@ def score_answers(
     tokens_of: TokensOf,
     measures: Sequence[str],
 ) -> Scores:
-    """Whether one of each query's answers is within each budget of tokens, from its best passages.
+    """For each query and budget of tokens, whether its best passages hold one of its answers within that budget.
 
     ``recall@2kt`` of XOR-Retrieve, whose passages nobody judged: the ranked passages are cut into tokens, the first
     2,000 of them joined by spaces, and a question counts if any of its answers is part of that text. The official
@@ -348,7 +349,7 @@ def score_answers(
 
 
 def tokens_of(texts: Sequence[str]) -> TokensOf:
-    """The tokens of a text by its position, from NLTK's tokenizer, which needs no model; the latest are kept."""
+    """A function that gives the tokens of a text by its position, from NLTK's tokenizer, which needs no model."""
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
     tokenizer = NLTKWordTokenizer()

@@ -1,4 +1,4 @@
-"""Tests over clusters, or over articles and seeds: whether a difference is larger than chance, and how small a one shows."""
+"""Tests over clusters, or over articles and seeds: is a difference more than chance, and how small a one would be found?"""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from xlir_bench.measures.bootstrap import (
 from xlir_bench.records import Floats, Ints
 
 PERMUTATIONS = 20_000
-"""Sign flips drawn; all of them where there are no more (up to 14 clusters)."""
+"""How many patterns of sign flips are drawn; up to 14 clusters have fewer, and all of these are tried."""
 PERMUTATIONS_A_TEST = 100
-"""At least so many for each test of a family: else no p is small enough to survive the correction."""
+"""Sign flips for each test of a family, at least: with fewer, no p could be small enough to survive the correction."""
 SIGNIFICANT = 0.05
 """A difference whose corrected p is below this is larger than chance explains."""
 STEP = 1_000
-"""Sign flips at a time."""
+"""Sign flips that are computed at a time."""
 MOST_CLUSTERS = 2**30
 BOUND = 0.8
-"""Degrees of freedom are counted with this upper bound of the seeds' mean square. Two or three seeds often
-spread far less than they should; counted as they are, an effect of 0 is called one in 7 to 12 % of cases."""
+"""Confidence of the upper bound of the seeds' mean square by which degrees of freedom are counted. Two or three seeds
+often spread far less than they should: with their own mean square, 7 to 12 % of effects of 0 would be significant."""
 MOST_SEEDS = 1000
 """The most seeds that are tried in a search for how many would be enough."""
 
@@ -46,12 +46,12 @@ class Difference:
     high: float | None
     """No interval if a setting has fewer than two clusters."""
     p: float
-    """The larger of sign flips' and the bootstrap's; not yet corrected for other tests."""
+    """The larger of the p-values of sign flips and bootstrap; not yet corrected for other tests."""
     queries: int
     """Pairs of values compared; a query counts in every setting."""
     clusters: int
     error: float | None = None
-    """Standard error; None without an interval, as are the two bounds."""
+    """Standard error; like the two bounds below, None without an interval."""
     at_least: float | None = None
     """One-sided 95 % lower bound."""
     at_most: float | None = None
@@ -116,9 +116,9 @@ def least_p(clusters: int, tests: int) -> float:
 def visible_loss(
     error: float, clusters: int, tests: int, alpha: float, allowed: float = 0.0
 ) -> float | None:
-    """The smallest loss found in 95 % of cases: larger than allowed, and significant among so many tests.
+    """The smallest loss that is found in 95 % of cases: larger than allowed, and significant among so many tests.
 
-    None where so few clusters cannot show any. By Student's t, as if the standard error were known.
+    None where there are too few clusters to find any. It is computed by Student's t, as if the standard error were known.
     """
     if clusters < 2 or least_p(clusters, tests) >= alpha:
         return None
@@ -130,14 +130,14 @@ def visible_loss(
 def clusters_to_see(
     loss: float, error: float, clusters: int, tests: int, alpha: float
 ) -> int | None:
-    """How many clusters like these find such a loss in 95 % of cases; None if no number does.
+    """How many clusters like these it takes to find this loss in 95 % of cases; None if no number is enough.
 
-    With as many, a candidate that lost nothing passes in 95 % of cases.
+    With that many, a candidate that lost nothing passes in 95 % of cases.
     """
 
     def enough(count: int) -> bool:
-        seen = visible_loss(error * (clusters / count) ** 0.5, count, tests, alpha)
-        return seen is not None and seen <= loss
+        visible = visible_loss(error * (clusters / count) ** 0.5, count, tests, alpha)
+        return visible is not None and visible <= loss
 
     most = 2
     while not enough(most):
@@ -156,8 +156,8 @@ def sign_flip_p(
 ) -> Floats:
     """p of each column's t where every row (a cluster) keeps or changes its sign with equal probability.
 
-    `shares`: each cluster's part of the queries, all alike if not given. Exact where few clusters differ from 0, else
-    (b + 1) / (n + 1) from n draws.
+    `shares`: each cluster's share of the queries, by default equal. Exact where few clusters differ from 0, else
+    (b + 1) / (n + 1), where b of n draws are at least as extreme.
 
     >>> sign_flip_p(np.ones((5, 1)), "greater").tolist()  # only one of 2 ** 5 patterns is as large
     [0.03125]
@@ -248,7 +248,7 @@ class Spread:
 
     @classmethod
     def of(cls, table: Floats) -> Spread:
-        """Of a table with two seeds or more (rows) and two articles or more (columns)."""
+        """From a table with two seeds or more (rows) and two articles or more (columns)."""
         seeds, articles = table.shape
         mean, rows, columns = table.mean(), table.mean(axis=1), table.mean(axis=0)
         rest = table - rows[:, None] - columns + mean
@@ -261,7 +261,7 @@ class Spread:
 
     @property
     def error(self) -> float:
-        """The standard error of the whole mean."""
+        """The standard error of the mean of the whole table."""
         seeds, articles = self.shape
         square = max(self.articles, self.articles + self.seeds - self.rest)
         return float(np.sqrt(square / (seeds * articles)))
@@ -279,7 +279,7 @@ class Spread:
         return float((self.articles + bound) ** 2 / parts)
 
     def with_seeds(self, count: int) -> Spread:
-        """What is to be expected of so many seeds, if they spread as these do."""
+        """The mean squares to expect of so many seeds, if they spread as these do."""
         seeds, articles = self.shape
         of_articles = max(0.0, (self.articles - self.rest) / seeds)
         of_seeds = max(0.0, (self.seeds - self.rest) / articles)
@@ -294,11 +294,12 @@ class Spread:
 def by_article(
     difference: Floats, expected: Floats, weight: Floats, cluster: Ints, shift: float = 0.0
 ) -> Floats:
-    """The row of one seed, from one value a question: its mean is the macro average of the differences, plus `shift`.
+    """One seed's row of the table of `seed_test`: a value for each article, from one value for each question.
 
-    `weight` is a question's part of the macro average; `expected` the difference it would have if all questions of a
-    setting were alike. An article's value is the macro average plus what its questions add to it or take from it: the
-    sum of their weighted distances from `expected` (the average linearised).
+    The mean of the row is the macro average of the differences, plus `shift`. `weight` is a question's part of the macro
+    average; `expected` is the difference it would have if all questions of a setting were alike. An article's value is
+    the macro average plus the sum of its questions' weighted distances from `expected`, times the number of articles
+    (the average, linearised).
     """
     _, place = np.unique(cluster, return_inverse=True)
     parts = np.bincount(place, weight * (difference - expected))
@@ -342,7 +343,7 @@ def seed_test(table: Floats) -> SeedTest:
 
 
 def seeds_to_show(test: SeedTest, level: float) -> int | None:
-    """How many seeds would show a difference of this size, if they spread as these do; None: no number would."""
+    """How many seeds would show a difference of this size, if they spread as these do; None if `MOST_SEEDS` would not."""
     if test.spread is None:
         return None
     for count in range(test.spread.shape[0] + 1, MOST_SEEDS + 1):

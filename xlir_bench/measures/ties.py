@@ -1,7 +1,7 @@
-"""What a score would be if equal scores stood in another order: on average over all orders, at least and at most.
+"""What a measure would be if equal scores stood in another order: on average over all orders, at least and at most.
 
-Ranks put equal scores in the order of the pool. A passage that ties with others could as well stand at any place of
-theirs; where none of them decides, nothing changes.
+Ranks put equal scores in the order of the pool, but a passage that ties with others could as well stand at any of their
+places. Ties between passages of one grade alone change no measure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TieRange:
 def tie_ranges(
     rankings: Sequence[Ranking], scores: Sequence[Scores], measures: Sequence[str]
 ) -> dict[Kind, dict[str, TieRange]]:
-    """By kind and measure, where ties decide anything; none of rankings that know of no ties."""
+    """By kind and measure, where the order of ties changes a mean; empty where rankings do not record ties."""
     shifts: dict[Kind, list[Mapping[str, Floats]]] = {}
     for ranking, scored in zip(rankings, scores, strict=True):
         if len(scored.query):
@@ -47,7 +47,7 @@ def tie_ranges(
 
 
 def _shifts(ranking: Ranking, scored: Scores, measures: Sequence[str]) -> Mapping[str, Floats]:
-    """By measure: by how much the setting's mean differs in expectation, at least and at most."""
+    """By measure, how far other orders move the setting's mean: on average, at least and at most."""
     ties = ranking.ties
     if ties is None or not ties.any():
         return {}
@@ -68,9 +68,9 @@ def _shifts(ranking: Ranking, scored: Scores, measures: Sequence[str]) -> Mappin
     )
     shifts = {}
     for measure in measures:
-        now = scored.values[measure][place]
-        others = (groups.expected(measure), worst.values[measure], best.values[measure])
-        sums = [float((values - now).sum()) / len(scored.query) for values in others]
+        as_ranked = scored.values[measure][place]
+        reordered = (groups.expected(measure), worst.values[measure], best.values[measure])
+        sums = [float((values - as_ranked).sum()) / len(scored.query) for values in reordered]
         # Sums in another order differ in their last bits.
         shifts[measure] = np.where(np.abs(sums) > 1e-12, sums, 0.0)
     return shifts
@@ -88,12 +88,13 @@ class _Groups:
     gain: Ints
     """The sum of the grades."""
     gain_burges: Floats | Ints
+    """The sum of 2 ** grade - 1."""
     decides: Ints
-    """Whether it matters in which order it stands."""
+    """Whether the order within the group changes a measure."""
     of_row: Ints
     """The group of each relevant passage."""
     grades: Sequence[Ints]
-    """Of each query, the highest first."""
+    """The grades of each query's relevant passages, the highest first."""
 
     @classmethod
     def of(cls, ranking: Ranking, ties: Ints) -> _Groups:
@@ -126,11 +127,11 @@ class _Groups:
     def expected(self, measure: str) -> Floats:
         """By query, the mean of a measure over all orders of equal scores.
 
-        A group of g passages, of which r are relevant, begins after s others: each of its places holds a relevant one
-        with probability r/g, so that sums of gains by place are those of mean gains. Average precision at its j-th
-        place then has (j - 1)(r - 1)/(g - 1) others of the group before it; the first relevant one is at j with
-        probability C(g - j, r - 1)/C(g, r). One relevant passage tied with another at ranks 1 and 2: map is
-        (1 + 1/2)/2 = .75.
+        A group of g passages, r of them relevant, begins after s other passages. Each of its places holds a relevant
+        passage with probability r/g, so each place counts with the group's mean gain. For average precision, a relevant
+        passage at the group's j-th place has on average (j - 1)(r - 1)/(g - 1) relevant ones of the group before it. The
+        first relevant passage is at place j with probability C(g - j, r - 1)/C(g, r). Example: one relevant passage ties
+        with one other at ranks 1 and 2, so map is (1 + 1/2)/2 = .75.
         """
         name, _, parameter = measure.replace(".", "@").partition("@")
         queries, row = np.unique(self.query, return_inverse=True)
@@ -189,14 +190,14 @@ class _Groups:
 
 @cache
 def _first_at(start: int, size: int, relevant: int, inside: int) -> float:
-    """The mean of 1 over the rank of a group's first relevant passage, where that is among its `inside` first."""
+    """The mean of 1 / the rank of a group's first relevant passage, which counts among the `inside` first places alone."""
     place = np.arange(1, min(inside, size - relevant + 1) + 1)
     return float((_ways(size - place, relevant - 1, size, relevant) / (start + place)).sum())
 
 
 @cache
 def _any_within(_start: int, size: int, relevant: int, inside: int) -> float:
-    """How probable it is that a relevant passage is among the `inside` first."""
+    """The probability that a relevant passage is at one of the group's `inside` first places."""
     return float(1 - _ways(np.array([size - inside]), relevant, size, relevant)[0])
 
 
