@@ -29,10 +29,10 @@ class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
     ``eval_mini.mean``, the mean map over the kinds of setting. Every option of `RunOptions` may be given by its name.
     """
 
-    def __init__(self, task: str | Task, options: RunOptions = BRIEF, **given: Any) -> None:
+    def __init__(self, task: str | Task, options: RunOptions = BRIEF, **changes: Any) -> None:
         super().__init__()
         self.task = catalogue().get([task])[0] if isinstance(task, str) else task
-        self.options = replace(options, **given)
+        self.options = replace(options, **changes)
         self.primary_metric = f"{self.task.name}.mean"
 
     def __call__(
@@ -50,7 +50,7 @@ class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
 
     @property
     def description(self) -> str:
-        """What a model card calls it."""
+        """The name of this evaluator in a model card."""
         return f"xlir-bench {self.task.name}"
 
 

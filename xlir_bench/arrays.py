@@ -10,12 +10,12 @@ from xlir_bench.records import Ints
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """Slices of so many rows at a time, the last of what is left."""
+    """Slices of `size` rows; the last one has what is left."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def ranges(sizes: Ints) -> Ints:
-    """0, 1, … for each size, one after the other."""
+    """The numbers from 0 to below each size, one range after another."""
     return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
@@ -34,9 +34,11 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
 
 
 def groups(numbers: Ints) -> tuple[Ints, Ints, Ints]:
-    """The distinct numbers, ascending; which of them each is; how often each occurs. What ascends is not sorted.
+    """The distinct numbers, ascending; for each number its place among these; how often each occurs.
 
-    >>> [found.tolist() for found in groups(np.array([2, 2, 5]))]
+    Numbers that ascend already are not sorted again, which is much faster.
+
+    >>> [part.tolist() for part in groups(np.array([2, 2, 5]))]
     [[2, 5], [0, 0, 1], [2, 1]]
     """
     step = np.diff(numbers)
@@ -57,19 +59,19 @@ def order_by(first: Ints, second: Ints) -> Ints:
 
 
 class Shared:
-    """Equal arrays as one: in parallel text the rows of every pair of languages are the same."""
+    """Keeps equal arrays as one: in parallel text the rows of every pair of languages are the same."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, bytes], Ints] = {}
 
     def of(self, numbers: Ints) -> Ints:
-        """The array that is held of these numbers; it cannot be written to."""
+        """The kept array that is equal to `numbers`; it cannot be written to."""
         key = numbers.dtype.str, numbers.tobytes()
         return self._held.setdefault(key, np.frombuffer(key[1], numbers.dtype))
 
 
 def components(links: Ints, count: int) -> list[int]:
-    """For each of the numbers below `count` the group that it belongs to; each row of `links` joins two.
+    """For each of the numbers below `count`, the group that it belongs to; each row of `links` joins two numbers.
 
     >>> components(np.array([[0, 3], [1, 2]]), 5)
     [0, 1, 1, 0, 2]

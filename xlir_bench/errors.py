@@ -36,7 +36,7 @@ SHOWN, LISTED = 10, 200
 
 
 def listed(names: Sequence[str], most: int = 12, between: str = ", ") -> str:
-    """The names; of very many the first and how many more there are.
+    """The names, separated; of more than `most`, the first ones and how many more there are.
 
     >>> listed(["afr", "amh", "arb", "ben"], most=3)
     'afr, amh and 2 more'
@@ -47,7 +47,7 @@ def listed(names: Sequence[str], most: int = 12, between: str = ", ") -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """How many there are.
+    """The count with its noun.
 
     >>> plural(1, "row"), plural(1190, "row")
     ('1 row', '1,190 rows')
@@ -94,7 +94,7 @@ OUT_OF_MEMORY = (
     "cannot allocate memory",
     "not enough memory",
 )
-"""How torch, its devices and the system say it."""
+"""How torch, its devices and the system say that memory is full."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

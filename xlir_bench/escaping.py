@@ -43,12 +43,12 @@ def _acts(c: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Lines of ours that hold text from outside: line ends and tabs stay, all else is `visible`."""
+    """Lines of our own that may hold text from outside: line ends and tabs stay, all else is made `visible`."""
     return "".join(c if c in "\n\t" else visible(c) for c in text)
 
 
 def json_safe(text: str) -> str:
-    """JSON text that means the same, with such characters escaped as JSON does."""
+    """The same JSON, with escapes for characters that do something instead of being seen."""
     return "".join(json.dumps(c)[1:-1] if c != "\n" and _acts(c) else c for c in text)
 
 
@@ -60,7 +60,7 @@ def cell(text: str) -> str:
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without credentials: users and passwords in URLs, values of their queries, `secrets`.
 
-    A secret is hidden plain and as JSON, a URL or base64 write it, also as part of a longer text.
+    A secret is hidden as it is and as JSON, URLs and base64 write it, also inside a longer text.
 
     >>> redacted("http:alice:pw@host, https://bob:pw@host/v1?key=k1#m")
     'http:***@host, https://***@host/v1?key=***#m'

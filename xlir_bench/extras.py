@@ -1,4 +1,4 @@
-"""What the core does without, and which extra brings it."""
+"""Packages that the core does not need, and which extra installs them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EXTRAS = {
     "s3": ("s3fs",),
     "xor": ("nltk",),
 }
-"""The modules of each; `xlir_bench` itself imports them where they are used."""
+"""The modules that each extra installs; they are imported only where they are used."""
 
 
 def require(extra: str, what: str) -> None:
-    """Say which extra `what` wants, unless all of it is installed."""
+    """Raise an error that names the extra that `what` wants, unless all its modules are installed."""
     lacking = [name.replace("_", "-") for name in EXTRAS[extra] if find_spec(name) is None]
     if lacking:
         raise InputError(

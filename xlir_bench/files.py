@@ -37,9 +37,9 @@ MOST_UNPACKED = 100
 ALWAYS_UNPACKED = 1 << 24
 """Bytes that any file may unpack to."""
 ABANDONED = 3600
-"""Seconds after which a temporary file belongs to nobody, where there are no locks to ask: of other machines, too."""
+"""Seconds after which a temporary file counts as abandoned where its lock cannot be seen: that of another machine."""
 HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
-"""Stands in the names of temporary files: a folder may be shared by machines that do not see each other's locks."""
+"""Is in the names of temporary files: machines that share a folder may not see each other's locks."""
 ELSEWHERE = "name another place with --output"
 LOCKED_BYTE = 1 << 30
 """Beyond the end of any lock file."""
@@ -65,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """The same, but the writer renames the file: its name depends on its content."""
+    """A temporary file in the folder of `path`, which the caller renames: the final name depends on the content."""
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in _swept:
@@ -73,7 +73,7 @@ def beside(path: Path) -> Iterator[Path]:
         _swept.add(folder)
     temporary = folder / f".{path.name[:80]}.@{HOST}.{secrets.token_hex(6)}.tmp"
     handle = _locked(temporary, wait=True)
-    if os.name == "nt":  # where nothing that is open can be renamed; see ABANDONED
+    if os.name == "nt":  # an open file cannot be renamed there; see ABANDONED
         os.close(handle)
     try:
         yield temporary
@@ -86,7 +86,7 @@ def beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill, which becomes this one if the block ends well; nobody else may make it meanwhile."""
+    """An empty folder to fill, renamed to `folder` if the block ends well; only one process may do this at a time."""
     half = _emptied(folder.with_name(f".{folder.name}.building"))
     yield half
     half.rename(folder)
@@ -138,7 +138,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> Iterator[None]:
-    """Hold the lock `path` of `what`; where another process has it, wait for it or say so.
+    """Hold the lock `path` of `what`; if another process has it, wait, or raise an error that says so.
 
     The lock is the system's; the file names its holder for people.
     """
@@ -163,14 +163,14 @@ def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> 
 
 
 class Lease:
-    """Keeps `remove_unused` off a folder until nobody holds this, or the process ends."""
+    """While this object exists, `remove_unused` leaves a folder alone; the end of the process ends it, too."""
 
     def __init__(self, handle: int) -> None:
         weakref.finalize(self, os.close, handle)
 
 
 def leased(folder: Path) -> Lease | None:
-    """A lease of this folder, which is made if need be; many may hold one. None where the system has no locks."""
+    """A lease of this folder, which is made if absent; many may have one. None where the system has no locks."""
     try:
         import fcntl
     except ImportError:
@@ -245,7 +245,7 @@ def require_writable(folder: Path, remedy: str, file: str = "") -> None:
 
 @contextmanager
 def removing_empty(folders: Sequence[Path]) -> Iterator[None]:
-    """Afterwards remove the folders that are empty, one after another: nothing came of the work."""
+    """At the end, remove those of the folders that are empty, in this order: the work left nothing in them."""
     try:
         yield
     finally:
@@ -255,7 +255,7 @@ def removing_empty(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def blake2b_128(data: bytes | memoryview = b"") -> hashlib.blake2b:
-    """A digest of what is large, or has many parts, and is ours: SHA-256 in software takes twice as long."""
+    """The digest of large data, or many parts, that we wrote ourselves: SHA-256 in software takes twice as long."""
     return hashlib.blake2b(data, digest_size=16)
 
 
@@ -282,7 +282,7 @@ def json_digest(value: Any) -> str:
 
 
 def text_digest(text: str, length: int = 64) -> str:
-    """The first characters of a text's SHA-256 in hexadecimal; half a surrogate pair has one, too."""
+    """The first `length` characters of a text's SHA-256 in hexadecimal, even if it holds half a surrogate pair."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
@@ -337,7 +337,7 @@ def _hexadecimal(match: re.Match[str]) -> str:
 def _remove(path: Path, handle: int) -> None:
     """Remove a file while it is still locked: a process that waits finds it gone, and makes a new one.
 
-    On Windows nothing that is open can be removed: it is closed first, and stays where another process waits for it.
+    On Windows an open file cannot be removed: ours is closed first, and the file stays if another process waits for it.
     """
     if os.name == "nt":
         os.close(handle)
@@ -374,7 +374,7 @@ def _lock(handle: int, path: Path, wait: bool) -> None:
     except ImportError:  # Windows
         import msvcrt
 
-        # What is locked there cannot be read: not where the holder's name is.
+        # Locked bytes cannot be read on Windows: so the lock is not where the holder's name is.
         os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
         while True:
             try:
@@ -389,7 +389,7 @@ def _lock(handle: int, path: Path, wait: bool) -> None:
     except BlockingIOError:
         raise
     except OSError:
-        # A file system without locks: only age tells what is abandoned.
+        # The file system has no locks: only its age tells whether a file is abandoned.
         if not wait and path.suffix == ".tmp" and _is_young(path):
             raise BlockingIOError from None
 

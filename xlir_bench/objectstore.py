@@ -1,9 +1,8 @@
 """A cache in an object store: ``XLIR_CACHE=s3://bucket/prefix``, or another URL that fsspec opens.
 
 Its files are staged in a folder of this machine that is named by the URL. A finished file is put into the store before
-it is there under its name; one that is not there is fetched when it is read. Nothing in the store is changed or
-removed, and nobody waits for a lock: a file appears whole or not at all, and whoever writes the same one writes the
-same content.
+it gets its name in the folder; a file that the folder lacks is fetched when it is read. Nothing in the store is changed
+or removed, and no lock is needed: a file appears whole or not at all, and two writers of a file write the same content.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from xlir_bench.extras import require
 LONGEST_URL = 200
 """Characters of a folder's name; some of a URL take three."""
 HEAD = 1 << 17
-"""Bytes that are read at once of a file that is not fetched: its beginning, where the keys of texts are."""
+"""Bytes that are read at once of a file that is not fetched: only its beginning is read, with the keys of texts."""
 
 
 def staging(url: str) -> Path:
@@ -86,15 +85,15 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def names(folder: Path) -> set[str]:
-    """The safe names of what the store holds of this folder; empty where there is no store."""
+    """The names of the files in the store's part of this folder, if they are safe; empty where there is no store."""
     if not (url := _url(folder)):
         return set()
     try:
         with _reached(url, FileNotFoundError):
             system, place = _system(url)
             system.invalidate_cache()  # others write, too
-            there = {str(name).rpartition("/")[2] for name in system.ls(place, detail=False)}
-            return {name for name in there if files.safe_name(name) == name}
+            stored = {str(name).rpartition("/")[2] for name in system.ls(place, detail=False)}
+            return {name for name in stored if files.safe_name(name) == name}
     except FileNotFoundError:
         return set()
 
@@ -118,7 +117,7 @@ def _system(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _reached(url: str, *passed: type[Exception]) -> Iterator[None]:
-    """Tell in a line what stands in the way: each package has errors of its own. Those that are expected pass."""
+    """Turn any error of a package into one that says in a line what failed; errors of the types `passed` pass."""
     try:
         yield
     except Exception as error:
@@ -128,5 +127,5 @@ def _reached(url: str, *passed: type[Exception]) -> Iterator[None]:
             raise files.cannot_write(
                 staging(url), "XDG_CACHE_HOME names another disk", error
             ) from error
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise OutOfReachError(f"{url} cannot be reached: {told[:200]}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OutOfReachError(f"{url} cannot be reached: {reason[:200]}") from error

@@ -1,17 +1,17 @@
 """A shard: the vectors of some texts in one safetensors file, named by the digest of its bytes.
 
-    keys      128 bits a text
-    vectors   float32, float16 or int8; those of tokens, one text after another
-    weights   instead of them where they are sparse: what is not zero, one text after another
-    columns   which numbers of the vectors these are
-    dimension of how many
-    ends      where what belongs to the first text begins, and where that of each text ends
-    tokens    how long each text is for the encoder's tokenizer
-    unknown   how many of these are its unknown token
+    keys      a key of 128 bits for each text
+    vectors   float32, float16 or int8; if each token has one, the vectors of one text after another
+    weights   instead of `vectors` if these are sparse: their numbers other than 0, of one text after another
+    columns   the column of each weight
+    dimension how many columns there are
+    ends      where the token vectors (or weights) of the first text begin, and where those of each text end
+    tokens    how many tokens each text has for the encoder's tokenizer
+    unknown   how many of these are the unknown token
 
 It is written whole or not at all and never changed; it is opened when it is read and closed after. Two runs
 that write the same shard write the same file. Its content may be damaged unless `is_sound` has checked its
-digest; an error of the system says nothing about that.
+digest; that the system fails to read it does not mean that it is damaged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xlir_bench import files, objectstore
 
 SUFFIX = ".safetensors"
 DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "<i1", "I32": "<i4"}
-"""numpy's names of the types that safetensors names."""
+"""numpy's name of each type, by its name in safetensors."""
 LONGEST_HEADER = 65536
 
 
@@ -76,7 +76,7 @@ def mapped(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _header(file: BinaryIO) -> tuple[int, dict[str, Any]]:
-    """Where the arrays begin, and the header: type, shape and place of each."""
+    """Where the arrays begin, and the header: the type, shape and place of each array."""
     size = int.from_bytes(file.read(8), "little")
     return 8 + size, json.loads(file.read(min(size, LONGEST_HEADER)))
 

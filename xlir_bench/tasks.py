@@ -49,7 +49,7 @@ class TaskFile(_Stated):
     member: str | None = None
     """Its name in the archive at that address (zip or tar.gz)."""
     archive_sha256: Sha256 | None = None
-    """Of that archive."""
+    """The digest of that archive."""
 
 
 class EveryFile(_Stated):
@@ -89,7 +89,7 @@ def file_language(name: str) -> str:
 
 
 def part_of(name: str) -> str:
-    """What a file has of its language, by its name in a task: ``qrels`` for ``sw.qrels``."""
+    """The part of a language's data that a file has, by its name in a task: ``qrels`` for ``sw.qrels``."""
     return f"{name}.".split(".")[1]
 
 
@@ -100,7 +100,7 @@ class Source(_Stated):
     """Address of a file, with ``{lang}``; absent where the files are bundled with the package."""
     bundled: bool = False
     hub: str | None = None
-    """A data set of the model hub, with the files below the first folder of their paths."""
+    """A data set of the model hub; its files are below the first folder of their paths here."""
     revision: str | None = None
     """Its commit."""
 
@@ -120,13 +120,13 @@ class Task(_Stated):
     languages: list[str]
     """Of the questions, and of the passages unless those have their own."""
     passage_languages: list[str] | None = None
-    """Where all questions are asked of the same passages: always read, whatever languages are wanted."""
+    """The languages of the passages if all questions search the same ones: these are always read."""
     kinds: list[Kind]
     measures: list[str]
     pairs: list[tuple[str, str]] | None = None
-    """Query and passage languages that are asked of each other, where not all are."""
+    """The pairs of query and passage language that are searched, if not all are."""
     translated: bool = False
-    """Whether the queries of all languages are known to be the same ones, where a format leaves that open."""
+    """Whether the queries of all languages are translations of each other, where the format leaves that open."""
     candidate: str = "passage"
     """The default candidate text."""
     candidates: list[str] = ["passage"]
@@ -159,53 +159,53 @@ class Task(_Stated):
     ) -> list[Setting]:
         """Every setting, or those of some languages and kinds: kinds in order, then languages."""
         self.require_size(langs, kinds)
-        asked = self._asked(langs).items()
+        searched = self._searched(langs).items()
         pool = self._sides(langs)[1]
         settings = {
-            Kind.MONOLINGUAL: (Setting(q, (q,)) for q, answered in asked if q in answered),
+            Kind.MONOLINGUAL: (Setting(q, (q,)) for q, passages in searched if q in passages),
             Kind.CROSS_LINGUAL: (
-                Setting(q, (p,)) for q, answered in asked for p in answered if p != q
+                Setting(q, (p,)) for q, passages in searched for p in passages if p != q
             ),
-            Kind.MULTILINGUAL: (Setting(q, pool) for q, answered in asked if len(answered) > 1),
+            Kind.MULTILINGUAL: (Setting(q, pool) for q, passages in searched if len(passages) > 1),
         }
         wanted = self.kinds if kinds is None else {*self.kinds}.intersection(kinds)
         return [each for kind in Kind if kind in wanted for each in settings[kind]]
 
     def setting_counts(self) -> dict[Kind, int]:
         """How many settings of each kind there are."""
-        asked = self._asked(None)
-        monolingual = sum(lang in answered for lang, answered in asked.items())
+        searched = self._searched(None)
+        monolingual = sum(lang in passages for lang, passages in searched.items())
         counts = {
             Kind.MONOLINGUAL: monolingual,
-            Kind.CROSS_LINGUAL: sum(map(len, asked.values())) - monolingual,
-            Kind.MULTILINGUAL: sum(len(answered) > 1 for answered in asked.values()),
+            Kind.CROSS_LINGUAL: sum(map(len, searched.values())) - monolingual,
+            Kind.MULTILINGUAL: sum(len(passages) > 1 for passages in searched.values()),
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
 
-    def _asked(self, langs: Sequence[str] | None) -> dict[str, dict[str, None]]:
-        """By query language the passage languages that are searched for it, both sorted."""
+    def _searched(self, langs: Sequence[str] | None) -> dict[str, dict[str, None]]:
+        """By query language, the passage languages that are searched for it; both are sorted."""
         query_langs, passage_langs = self._sides(langs)
         if self.pairs is None:
             return dict.fromkeys(query_langs, dict.fromkeys(passage_langs))
-        asked: dict[str, dict[str, None]] = {lang: {} for lang in query_langs}
+        searched: dict[str, dict[str, None]] = {lang: {} for lang in query_langs}
         pool = {*passage_langs}
         for query_lang, passage_lang in sorted(self.pairs):
-            if query_lang in asked and passage_lang in pool:
-                asked[query_lang][passage_lang] = None
-        return asked
+            if query_lang in searched and passage_lang in pool:
+                searched[query_lang][passage_lang] = None
+        return searched
 
     def require_size(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
     ) -> None:
-        """Refuse so many languages that what grows with their square would not fit into memory."""
+        """Refuse so many languages that their pairs would not fit into memory."""
         query_langs, passage_langs = self._sides(langs)
         kinds = [k for k in self.kinds if kinds is None or k in kinds]
         pairs = len(query_langs) * (1 if kinds == [Kind.MONOLINGUAL] else len(passage_langs))
         if pairs > MOST_PAIRS or max(len(query_langs), len(passage_langs)) > MOST_LANGUAGES:
             raise InputError(
-                f"task {self.name!r} asks in {len(query_langs):,} languages for passages in"
-                f" {len(passage_langs):,}: {pairs:,} pairs, where {MOST_PAIRS:,} of {MOST_LANGUAGES:,}"
-                " languages are taken at once; choose languages with --langs"
+                f"task {self.name!r} has {len(query_langs):,} query languages and {len(passage_langs):,} passage"
+                f" languages, {pairs:,} pairs: at most {MOST_LANGUAGES:,} languages and {MOST_PAIRS:,} pairs"
+                " are searched at once; choose languages with --langs"
             )
 
     def _sides(self, langs: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -248,7 +248,7 @@ class TaskCatalogue:
     ) -> list[Task]:
         """The tasks of these names, or of data like ``parallel:FILE``; all unknown ones are reported.
 
-        `langs`: the language of data that does not name its own. `offline`: the hub is not asked for what it has.
+        `langs`: the language of data that does not name its own. `offline`: the hub is not asked.
         """
         names = list(dict.fromkeys(names))
         own = {name: task for name in names if (task := own_task(name, langs, offline)) is not None}
@@ -260,14 +260,14 @@ class TaskCatalogue:
         known = {**self.tasks, **own}
         if unknown := [name for name in names if name not in known]:
             broken = [error for path, error in self.faults.items() if path.stem in unknown]
-            told = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
-            here = [name for name in unknown if name and Path(name).exists()]
+            error = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
+            paths = [name for name in unknown if name and Path(name).exists()]
             if not broken and any("," in name for name in unknown):
-                raise InputError(f"{told}; for several, --task is given again")
-            if here and not broken:
-                like = " or ".join(f"{kind}:{here[0]}" for kind in OWN)
-                raise InputError(f"{told}; of {here[0]}, which is here, say what it holds: {like}")
-            raise (broken or [told])[0]
+                raise InputError(f"{error}; for several tasks, repeat --task")
+            if paths and not broken:
+                specs = " or ".join(f"{kind}:{paths[0]}" for kind in OWN)
+                raise InputError(f"{error}; {paths[0]} exists: say what it holds, {specs}")
+            raise (broken or [error])[0]
         return [known[name] for name in names]
 
 
@@ -288,7 +288,7 @@ OWN = {
     "mteb": "mtebtask:mteb_task",
     "parallel": "own:parallel_task",
 }
-"""Tasks that are named by where their data lies: what makes each of them in `xlir_bench.sources`, which reads it."""
+"""Kinds of task that are named by where their data lies, and the function in `xlir_bench.sources` that makes each."""
 
 
 def catalogue(*extra: Path) -> TaskCatalogue:

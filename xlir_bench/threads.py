@@ -1,4 +1,4 @@
-"""Threads that each have a matrix product of their own."""
+"""Threads for matrix products: each thread computes a product of its own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def product_threads() -> Iterator[tuple[int, ThreadPoolExecutor]]:
-    """As many threads as one matrix product would take, and how many these are.
+    """As many threads as one matrix product would use, and their number.
 
-    A product in several threads takes no others: its threads wait for the next one in a loop, and hold the cores that
-    other work wants, of this process or another.
+    Inside the block each product runs in one thread. BLAS's own threads wait for the next product in a busy loop, which
+    keeps cores from other work, of this process or another.
     """
     blas = _blas()
     count = max((library["num_threads"] for library in blas.info()), default=os.cpu_count() or 1)
@@ -26,5 +26,5 @@ def product_threads() -> Iterator[tuple[int, ThreadPoolExecutor]]:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """That of numpy, which is loaded with it: to look for it takes a millisecond."""
+    """The BLAS library of numpy; it is kept, because finding it takes a millisecond."""
     return ThreadpoolController().select(user_api="blas")

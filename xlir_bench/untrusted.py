@@ -37,7 +37,7 @@ SHOWN = 8
 LONGEST = 120
 """Characters of a value, a key or a reason in a message."""
 ROWS_A_BYTE = 64
-"""A table that states more of them is no table, but a way to fill the memory."""
+"""The most rows that a table may state for each byte of its file: more would fill the memory."""
 FAILURES = (ValueError, RecursionError, ArithmeticError, TypeError, KeyError, AttributeError)
 """What parsers raise at malformed input: `ValueError` is bad JSON, TOML, UTF-8 and Arrow."""
 HALF = "holds half a character (a lone surrogate)"
@@ -54,7 +54,7 @@ def columns(text: str, whole: str = "", number: str = "") -> Columns:
 
 
 def shortened(text: str) -> str:
-    """Something from outside in a message: on one line, and not all of it."""
+    """A text from outside for a message: on one line, and cut at `LONGEST`."""
     line = visible(text[: LONGEST + 1])
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
@@ -62,7 +62,7 @@ def shortened(text: str) -> str:
 def parse_json(content: str | bytes, lone: Lone = "refuse", strict: bool = True) -> Any:
     """The value of a JSON text; raises `ValueError`, whose text says on one line what is wrong.
 
-    Not `strict`: as other programs take it, with repeated keys and NaN.
+    If not `strict`, it may have repeated keys and NaN, as other programs allow.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
@@ -100,7 +100,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole_number(digits: str) -> int:
-    if len(digits) > 4000:  # Python itself refuses some more, in words of its own
+    if len(digits) > 4000:  # Python refuses more than 4,300, with a message of its own
         raise ValueError(f"is not JSON: a number of {len(digits):,} digits")
     return int(digits)
 
@@ -190,7 +190,7 @@ def _then(remedy: str) -> str:
 
 @contextmanager
 def _explained_table(path: Path, remedy: str) -> Iterator[None]:
-    """What goes wrong while a parquet file is read, as one `InputError`."""
+    """Turn any error while a parquet file is read into an `InputError`."""
     import pyarrow as pa
 
     try:
@@ -203,7 +203,7 @@ def _explained_table(path: Path, remedy: str) -> Iterator[None]:
 def read_table(
     path: Path, columns: Columns, remedy: str = "", optional: Container[str] = ()
 ) -> pa.Table:
-    """The columns of a parquet file, and no others: all there, of their types, without a hole.
+    """These columns of a parquet file, and no others; each has to be there, of its type, without missing values.
 
     `optional`: names of those that may be missing.
     A column of text comes as a dictionary: its distinct texts, and a code a row.
@@ -252,7 +252,7 @@ def _column(name: str, column: pa.ChunkedArray, holds: Holds) -> pa.ChunkedArray
 
 
 def table_notes(path: Path, remedy: str = "") -> dict[str, str]:
-    """What a parquet file says of itself, by name."""
+    """The metadata of a parquet file, by name."""
     import pyarrow.parquet as pq
 
     with _explained_table(path, remedy):
@@ -286,7 +286,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_array(path: Path, mapped: bool = False) -> NDArray[Any]:
-    """The array of an ``.npy`` file; `mapped`: read from disk where it is asked for."""
+    """The array of an ``.npy`` file; `mapped`: its numbers are read from disk when they are used."""
     import numpy as np
 
     try:

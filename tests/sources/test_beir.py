@@ -96,7 +96,7 @@ def test_rows_may_name_their_language(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("corpus", "queries", "langs", "told"), [
-    ([None, "en", "en"], [None] * 3, None, "corpus.jsonl: line 2: 'language' is 'en', and the first"),
+    ([None, "en", "en"], [None] * 3, None, "corpus.jsonl: line 2: 'language' is 'en', but the first"),
     (["en", None, "de"], ["en", "de", "en"], None, "corpus.jsonl: line 2: 'language' is missing"),
     (["en", "en", ""], ["en", "en", "en"], None, "corpus.jsonl: line 3: 'language' is missing"),
     ([None] * 3, ["de", "en", "en"], ("en",), "queries.jsonl: line 1: 'language' is 'de'"),

@@ -1,1 +1,1 @@
-"""Augment: more training rows made of those there are, by a lexicon or by a translation model."""
+"""Augment: makes more training rows, with a lexicon, with a translation model, or from parallel text."""

@@ -1,4 +1,4 @@
-"""What a language is called elsewhere: by translation models, whose layouts write codes in their own way, and by data."""
+"""Codes of a language in translation models, which write them in different ways, and in data."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ MACRO: Mapping[str, tuple[str, ...]] = {
 
 
 def own_code(lang: str) -> str:
-    """The code that word lists and rules go by: ``de`` of ``deu_Latn`` and of ``deu``; any other stays.
+    """The code that word lists and rules use: ``de`` for ``deu_Latn`` and ``deu``; an unknown code stays as it is.
 
     >>> own_code("tur_Latn"), own_code("cmn"), own_code("hin_Latn"), own_code("de")
     ('tr', 'zh', 'hin_Latn', 'de')
@@ -65,7 +65,7 @@ def own_code(lang: str) -> str:
     return _OWN.get(lang, lang)
 
 
-_OWN: Mapping[str, str] = {  # of several codes of one language the first counts, which comes last
+_OWN: Mapping[str, str] = {  # reversed: where several codes have one name, the first code wins
     name: code
     for code, flores in reversed(list(FLORES.items()))
     for name in (*MACRO.get(code, ()), flores.partition("_")[0], flores)

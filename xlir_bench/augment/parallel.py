@@ -1,4 +1,4 @@
-"""Training rows made of parallel text: translations as they are, joined neighbours, the next sentence.
+"""Training rows made from parallel text: translations as they are, joined neighbours, the next sentence.
 
 Parallel text comes as JSON Lines of ``{"id", "doc", "text": {lang: …}}`` (NTREX, TICO-19; `doc` may be missing) or
 as pairs (Tatoeba, and TICO-19 as it is published). Pairs that share a sentence become one row of many
@@ -38,7 +38,7 @@ class ParallelLine:
 
 
 def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[ParallelLine]:
-    """The lines of a file, in order, white space made single; all faults are reported at once."""
+    """The lines of a file, in order; runs of white space become one space. All faults are reported at once."""
     faults = Faults(path.name)
     if is_pairs(path):
         lines = _joined_pairs(path, faults)
@@ -55,7 +55,7 @@ def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[
 def parallel_rows(
     lines: Iterable[ParallelLine], dataset: str, options: ParallelOptions
 ) -> Iterator[Row]:
-    """The rows that `options` ask for; those that begin with one sentence share its id."""
+    """The rows that `options` ask for; rows that begin with the same sentence share its id."""
     for first, question, answer in _sides(lines, options):
         if question and answer:
             yield Row(first.id, dataset, question, answer, {}, ORIGINS[options.make])
@@ -111,9 +111,9 @@ def _joined_pairs(path: Path, faults: Faults) -> list[ParallelLine]:
     of_sentence = grouped_sentences(pair.sentences for _, pair in read_pairs(path, faults))
     for (lang, text), group in of_sentence.items():
         groups.setdefault(group, {}).setdefault(lang, []).append(text)
-    made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
-    if made > MOST_MADE * max(len(of_sentence), 10_000):
-        faults.add(path, "$", f"{len(of_sentence):,} sentences would make {made:,} lines")
+    count = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
+    if count > MOST_MADE * max(len(of_sentence), 10_000):
+        faults.add(path, "$", f"{len(of_sentence):,} sentences would make {count:,} texts")
         return []
     return [
         ParallelLine(

@@ -1,6 +1,6 @@
 """Questions as people type them: in lower case, with typos, in Latin letters, with words of another language.
 
-What becomes of a question is decided by its text and language alone, so that it is the same in every run.
+A question's new form depends on its text and language alone, so it is the same in every run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xlir_bench.records import Collection
 Change = Callable[[str, str], str]
 """A question in another form, from its text and language."""
 LETTERS_A_TYPO = 20
-"""A question has a typo for so many letters, and one at least."""
+"""A question has one typo for this many letters, and at least one."""
 KEYBOARDS = (
     ("qwertyuiop", "asdfghjkl", "zxcvbnm"),
     ("йцукенгшщзхъ", "фывапролджэ", "ячсмитьбю"),
@@ -41,12 +41,12 @@ def with_query_form(collection: Collection, form: QueryForm, lexicon: Path | Non
     change = _switching(lexicon, langs) if form == "code-switched" else CHANGES[form]
     queries, shares = {}, []
     for lang in langs:
-        asked = collection.queries[lang]
-        texts = [change(text, lang) for text in asked.texts]
-        changed = sum(new != old for new, old in zip(texts, asked.texts, strict=True))
+        original = collection.queries[lang]
+        texts = [change(text, lang) for text in original.texts]
+        changed = sum(new != old for new, old in zip(texts, original.texts, strict=True))
         shares.append(f"{lang} {changed / max(1, len(texts)):.0%}")
-        queries[lang] = replace(asked, texts=texts)
-    note = f"questions are not as the task has them but {form}; so many of them changed: {', '.join(shares)}"
+        queries[lang] = replace(original, texts=texts)
+    note = f"questions were changed by --query-form {form}; share that differs from the task: {', '.join(shares)}"
     return replace(collection, queries=queries, notes=(note, *collection.notes))
 
 
@@ -102,7 +102,7 @@ def typos(text: str, lang: str) -> str:
 
 
 def _switching(folder: Path | None, langs: list[str]) -> Change:
-    """Words become English ones, and those of English questions words of the other languages, each with p = .5."""
+    """Replaces words, each with p = .5, by English ones, and in English questions by words of the other languages."""
     if folder is None:
         raise InputError(
             "--query-form code-switched wants --lexicon FOLDER, or one in the data root"
@@ -125,7 +125,7 @@ CHANGES: Mapping[QueryForm, Change] = {"lower": lower, "romanised": romanised, "
 
 @cache
 def _neighbours() -> dict[str, str]:
-    """By letter, those beside it and above and below it."""
+    """By letter, the letters beside, above and below it on its keyboard."""
     beside: dict[str, str] = {}
     for rows in KEYBOARDS:
         for number, row in enumerate(rows):

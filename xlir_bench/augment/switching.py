@@ -29,7 +29,10 @@ from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 ORIGIN = "code-switched"
 SIDES_OF: Mapping[Side, tuple[str, ...]] = {
     "question": ("question",),
-    "answer": ("answer", "negative"),  # a negative in another language than the answer is easy
+    "answer": (
+        "answer",
+        "negative",
+    ),  # a negative in another language than the answer would be too easy
     "both": ("question", "answer", "negative"),
 }
 LONGEST_ENTRY = 200
@@ -83,10 +86,10 @@ def read_lexicon(
 
     With `both_ways` ``en-de.tsv`` is also read as a list from de to en.
     """
-    there = _word_lists(folder)
-    lists = [(source, target, False, path) for source, target, path in there]
+    word_lists = _word_lists(folder)
+    lists = [(source, target, False, path) for source, target, path in word_lists]
     if both_ways:
-        lists += [(target, source, True, path) for source, target, path in there]
+        lists += [(target, source, True, path) for source, target, path in word_lists]
     for option, names, known in (
         ("--from", sources, {source for source, *_ in lists}),
         ("--to", targets, {target for _, target, *_ in lists}),
@@ -104,7 +107,7 @@ def read_lexicon(
         raise InputError(
             f"{folder} has no word list from {', '.join(lacking or sources or ())} to"
             f" {', '.join(targets or ('any other language',))};"
-            f" it has {', '.join(path.stem for _, _, path in there)}"
+            f" it has {', '.join(path.stem for _, _, path in word_lists)}"
         )
     lexicon = Lexicon()
     faults = Faults("the lexicon")
@@ -165,7 +168,7 @@ class Coverage:
 
 @dataclass(slots=True)
 class Switcher:
-    """Switches rows and counts what the lexicon has of them."""
+    """Code-switches rows, and counts how many of their words the lexicon has."""
 
     lexicon: Lexicon
     options: SwitchOptions
@@ -185,7 +188,7 @@ class Switcher:
             sides: dict[str, Any] = {side: row.side(side) for side in SIDES}
             for side in SIDES_OF[self.options.side]:
                 texts = row.side(side)
-                # An answer and its negative are switched into the same language of `--into one`.
+                # With `--into one`, an answer and its negative are switched into the same language.
                 drawn_by = texts if side == "question" else {**texts, **row.answer}
                 sides[side] = {
                     lang: self.text(text, lang, drawn_by[lang])
@@ -201,7 +204,7 @@ class Switcher:
                 self.unchanged += 1
 
     def text(self, text: str, lang: str, drawn_by: str = "") -> str:
-        """A text with words replaced; the text `drawn_by` decides on the language of ``--into one``."""
+        """A text with words replaced; with ``--into one``, the text `drawn_by` decides which language is drawn."""
         targets = self.lexicon.targets(lang)
         if self.options.into == "one":
             draw = next(draws(f"{self.options.seed}\0language\0{lang}\0{drawn_by or text}", 1))

@@ -1,4 +1,4 @@
-"""Adds the translations that rows lack; a run that was stopped goes on where it was.
+"""Adds the translations that rows lack; a run that was stopped continues where it was.
 
 Every translated batch is noted in a journal beside the output. The same command plans the same batches: those that
 the journal has are taken from it, the others are translated.
@@ -67,7 +67,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Translating:
-    """One run over rows."""
+    """One run: a model, and the rows that it adds translations to."""
 
     translator: Translator
     names: Sequence[str]
@@ -82,7 +82,7 @@ class Translating:
         report = Report()
         with opened_journal(output, self._stated()) as journal:
             # Faulty rows are refused here, before the work.
-            progress.start("look rows through", 0, "rows")
+            progress.start("check rows", 0, "rows")
             total = sum(len(self._lacking(row)) for row in self._rows(progress, self.skipped))
             progress.finish()
             progress.start("translate", total, "texts")
@@ -91,7 +91,7 @@ class Translating:
         return report
 
     def _stated(self) -> dict[str, Any]:
-        """Everything that decides what the output is."""
+        """Everything that decides what is in the output."""
         options = self.translator.options
         files = sorted(p.name for p in options.model.iterdir() if p.is_file())
         return asdict(options) | {
@@ -128,13 +128,13 @@ class Translating:
             tokens = dict(zip(distinct, self.translator.tokens(distinct), strict=True))
             translations: dict[SourceText, Translation] = {}
             for batch in self._batches(uses, tokens):
-                made = journal.next_batch(batch)
-                if made is None:
+                translated = journal.next_batch(batch)
+                if translated is None:
                     source, target, _ = batch[0]
                     ids = [tokens[text.text] for text in batch]
-                    made = self.translator.translate(ids, source, target)
-                    journal.note(batch, made)
-                translations.update(zip(batch, made, strict=True))
+                    translated = self.translator.translate(ids, source, target)
+                    journal.note(batch, translated)
+                translations.update(zip(batch, translated, strict=True))
                 progress.advance(sum(uses[text] for text in batch))
             for row, of_row in zip(window, lacking, strict=True):
                 yield self._with_translations(row, of_row, translations, report)
@@ -185,7 +185,7 @@ class _Batch(BaseModel):
     """A line of a journal after the first; lines are in the order of the batches."""
 
     texts: int
-    """A key of the texts: their translations are used for no others."""
+    """A key made from the texts: the translations are used for these texts only."""
     translations: list[Translation]
 
 
@@ -219,7 +219,7 @@ class Journal:
         return None
 
     def note(self, texts: Sequence[SourceText], translations: Sequence[Translation]) -> None:
-        """Keep a batch."""
+        """Append a batch to the file."""
         lines: list[Any] = [{"texts": _key(texts), "translations": translations}]
         if not self.file.tell():
             lines.insert(0, self.header)
@@ -238,9 +238,9 @@ def _key(texts: Sequence[SourceText]) -> int:
 
 @contextmanager
 def opened_journal(output: Path, stated: Mapping[str, Any]) -> Iterator[Journal]:
-    """The journal of an output, for one process at a time; it is removed when all went well.
+    """The journal of an output, for one process at a time; it is removed if the block ends without an error.
 
-    `stated` is everything that decides what the output is: a run that states something else is refused.
+    `stated` is everything that decides what is in the output: a run that states something else is refused.
     """
     path = output.with_name(f".{output.name}.journal")
     header = {"schema": SCHEMA, "stated": json.loads(json.dumps(stated))}

@@ -64,8 +64,8 @@ class Translator:
         """Refuse languages that the model does not have."""
         targets, sources = self.options.to, self.options.sources
         if self.says_target:
-            asked = targets if self.layout == "marian" else (*targets, *(sources or ()))
-            if unknown := [lang for lang in asked if self.code(lang) is None]:
+            wanted = targets if self.layout == "marian" else (*targets, *(sources or ()))
+            if unknown := [lang for lang in wanted if self.code(lang) is None]:
                 known = [lang for lang in FLORES if self.code(lang) is not None]
                 raise UnknownNameError(f"language of {self.name}", unknown, known)
             return
@@ -74,13 +74,13 @@ class Translator:
                 f"{self.name} translates into one language and is not told which; --to names {', '.join(targets)}"
             )
         stated = self.tokenizer.init_kwargs
-        for option, word, lang, asked in (
+        for option, word, lang, wanted in (
             ("--from", "from", stated.get("source_lang"), sources or ("en",)),
             ("--to", "into", stated.get("target_lang"), targets),
         ):
-            if lang in FLORES and lang not in asked:
+            if lang in FLORES and lang not in wanted:
                 raise InputError(
-                    f"{option}: {self.name} translates {word} {lang}, not {', '.join(asked)}"
+                    f"{option}: {self.name} translates {word} {lang}, not {', '.join(wanted)}"
                 )
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -93,7 +93,7 @@ class Translator:
     def translate(
         self, texts: Sequence[Sequence[int]], source: str, target: str
     ) -> list[Translation]:
-        """Translations of texts in `tokens`, as one batch."""
+        """Translations of texts, given as token ids (`tokens`), in one batch."""
         import torch
 
         marian, eos = self.layout == "marian", self.tokenizer.eos_token_id
@@ -124,7 +124,7 @@ class Translator:
             Translation(
                 self.tokenizer.decode(row, skip_special_tokens=True).strip(),
                 shortened=len(tokens) > longest_read,
-                # Some models put an end after the last token that they may write.
+                # Some models add an end token after the last token that they may write.
                 unfinished=len(row) > longest_written and eos not in row[1:longest_written],
             )
             for row, tokens in zip(written.tolist(), texts, strict=True)
@@ -132,7 +132,7 @@ class Translator:
 
 
 def load_translator(options: TranslateOptions) -> Translator:
-    """The model of a folder: safetensors alone, and no code but the library's."""
+    """The model in a folder, from safetensors alone; no code of the folder is run."""
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 

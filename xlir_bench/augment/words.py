@@ -99,7 +99,7 @@ def needs_space(before: str, after: str) -> bool:
 
 
 def draws(key: str, count: int) -> Iterator[float]:
-    """Numbers from 0 to below 1 that the key decides."""
+    """`count` numbers from 0 to below 1, always the same ones for a key."""
     size = 6 * count
     drawn = shake_128(key.encode("utf-8", "surrogatepass")).digest(size)
     return (int.from_bytes(drawn[i : i + 6], "little") / 2**48 for i in range(0, size, 6))

@@ -19,7 +19,7 @@ __all__ = ["LOCAL", "Done", "Executor", "Job", "Local", "opened", "place", "proc
 
 
 def place(text: str) -> str:
-    """``local``, ``ray`` or ``ray:HOST:PORT``; `ValueError` for anything else."""
+    """`text`, if it is ``local``, ``ray`` or ``ray:HOST:PORT``; `ValueError` for anything else."""
     if text in ("local", "ray") or re.fullmatch(r"ray:[^/\s]+:\d{1,5}", text):
         return text
     raise ValueError("local, ray or ray:HOST:PORT is wanted")
@@ -32,11 +32,11 @@ def opened(
     gpus_per_worker: float | None = None,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Iterator[Executor]:
-    """The executor of a place, until the block ends; `tell` is told what becomes of workers."""
+    """The executor of a place, until the block ends; `tell` gets messages about its workers."""
     if place(on) == "local":
-        for flag, given in (("workers", workers), ("gpus-per-worker", gpus_per_worker)):
-            if given is not None:
-                raise InputError(f"--{flag} is of workers, and there are none: add --on ray")
+        for flag, value in (("workers", workers), ("gpus-per-worker", gpus_per_worker)):
+            if value is not None:
+                raise InputError(f"--{flag} is for workers, and there are none here: add --on ray")
         yield LOCAL
         return
     require("ray", f"--on {on}")

@@ -1,8 +1,8 @@
 """Workers on a Ray cluster: actors of Ray Core that outlive neither the command nor a failure.
 
-A worker that ends is replaced, and its unit is done again by the next one that is free. A new worker gets a unit
-only once it has opened the job: one that waits for a place in the cluster holds up nobody. Ray restarts no actor
-by itself, for it would give it back the arguments that were lost with its node.
+A worker that ends is replaced, and its unit is done again by the next worker that is free. A new worker gets a unit
+only after it has opened the job, so a worker that still waits for a place in the cluster holds up no unit. Ray is told to
+restart no actor: it would pass it arguments that were lost with its node.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from xlir_bench.executor.jobs import Done, Job, Made, Unit, processor
 from xlir_bench.version import __version__
 
 MOST_DEATHS = 5
-"""A unit that ended so many workers is given up; so is a job that so many, one after another, could not open."""
+"""A unit is given up after this many workers ended in it, a job after this many in a row ended before they opened it."""
 PATIENCE = 30.0
-"""Seconds without any worker after which is told what they wait for."""
+"""After this many seconds without a busy worker, a message says what workers wait for."""
 ANSWER = 5.0
 """Seconds that the head of a cluster has to answer in."""
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
@@ -40,7 +40,7 @@ GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
 GPU_TYPE = "accelerator_type:"
 """How Ray's resources name the kind of a node's GPUs."""
 SENT = ("XLIR_CACHE", "XLIR_DATA")
-"""Variables that workers have from here; keys and tokens are those of their nodes."""
+"""Environment variables that workers get from this process; keys and tokens come from their own nodes."""
 
 
 @contextmanager
@@ -52,8 +52,8 @@ def connected(
 ) -> Iterator[Cluster]:
     """Workers of the cluster at this address.
 
-    Without one, of the cluster that RAY_ADDRESS names, or of which this machine is a node; else of one that is
-    started here and stopped at the end.
+    Without an address: of the cluster that RAY_ADDRESS names, else of the one that this machine is a node of, else of
+    one that is started here and stopped at the end.
     """
     with ExitStack() as stack:
         if not ray.is_initialized():
@@ -66,7 +66,7 @@ def connected(
 
 
 def _join(asked: str | None) -> None:
-    """Connect this process to a cluster, or start one; what stands in the way is told in a line."""
+    """Connect this process to a cluster, or start one; an error says in one line why that failed."""
     address = asked or os.environ.get("RAY_ADDRESS") or "auto"
     if "://" in address:
         raise InputError(
@@ -76,10 +76,10 @@ def _join(asked: str | None) -> None:
     if address not in ("auto", "local") and not _answers(address):
         source = f"--on ray:{address}" if asked else f"RAY_ADDRESS={address}"
         raise OutOfReachError(
-            f"{source}: no head of a cluster answers there; name one, HOST:PORT as `ray start --head` told"
+            f"{source}: no head of a cluster answers there; name one, HOST:PORT as `ray start --head` printed it"
         )
     if address == "auto" and not _answers(_last_started()):
-        address = "local"  # none, or one that was not stopped but ended
+        address = "local"  # there is none, or it ended without `ray stop`
     variables = {name: os.environ[name] for name in SENT if name in os.environ}
     _leave_stdout_alone()
     try:
@@ -90,7 +90,7 @@ def _join(asked: str | None) -> None:
             include_dashboard=False if address == "local" else None,
             runtime_env={"env_vars": variables},
         )
-    except Exception as error:  # where a node does not start in time, Ray raises just that
+    except Exception as error:  # Ray raises a plain Exception where a node does not start in time
         if address == "local":
             why = f"cannot start Ray here ({_line(error)}): try again, or name a cluster, --on ray:HOST:PORT"
             raise OutOfReachError(why) from error
@@ -102,19 +102,19 @@ def _join(asked: str | None) -> None:
 
 def _leave_stdout_alone() -> None:
     """Send Ray's messages about nodes and workers to stderr: stdout may hold the JSON of --json."""
-    with suppress(ImportError, AttributeError):  # of no public name: another release may have none
+    with suppress(ImportError, AttributeError):  # private names: another release may lack them
         from ray._private import worker
 
         if not isinstance(worker.print_to_stdstream, partial):
             worker.print_to_stdstream = partial(_on_stderr, worker.print_to_stdstream)
 
 
-def _on_stderr(told: Callable[..., None], data: dict[str, Any], **how: Any) -> None:
-    told(data | {"is_err": True}, **how)
+def _on_stderr(write: Callable[..., None], data: dict[str, Any], **options: Any) -> None:
+    write(data | {"is_err": True}, **options)
 
 
 def _last_started() -> str:
-    """The cluster that `ray start` made last on this machine, or made it a node of."""
+    """The address of the cluster that `ray start` last started on this machine, or joined it to."""
     with suppress(OSError):
         folder = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108
         return (folder / "ray/ray_current_cluster").read_text(encoding="utf-8")
@@ -122,25 +122,25 @@ def _last_started() -> str:
 
 
 def _answers(address: str) -> bool:
-    """Whether a server of gRPC is there, as the head is: of anything else Ray would ask for twenty minutes."""
+    """Whether a gRPC server, like a cluster's head, answers there; Ray would wait twenty minutes for anything else."""
     host, _, port = address.strip().rpartition(":")
     with suppress(OSError, ValueError, OverflowError):
-        there = host.strip("[]"), int(port)
+        place = host.strip("[]"), int(port)
         with (
-            socket.create_connection(there, timeout=ANSWER) as server,
-            server.makefile("rb") as told,
+            socket.create_connection(place, timeout=ANSWER) as server,
+            server.makefile("rb") as answer,
         ):
             if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
                 return True
             server.sendall(GREETING)
-            return told.read(len(SETTINGS))[3:4] == SETTINGS[3:4]
+            return answer.read(len(SETTINGS))[3:4] == SETTINGS[3:4]
     return False
 
 
 def shared(
     nodes: Sequence[dict[str, float]], workers: int | None, gpus_per_worker: float | None
 ) -> tuple[int, int, float]:
-    """How many workers, and how many processors and GPUs each has; by default one a GPU, or else one a node."""
+    """How many workers, and how many processors and GPUs each has; by default one worker for each GPU, else for each node."""
     if gpus_per_worker is None:
         gpus_per_worker = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
     gpus = gpus_per_worker
@@ -149,11 +149,11 @@ def shared(
             f"--gpus-per-worker {gpus:g}: a whole number is wanted, or a part of one with four digits at most"
         )
 
-    def by_gpus(there: float) -> float:
-        """A part of a GPU is of one: of two with .4 of each left, no worker gets .8."""
+    def by_gpus(count: float) -> float:
+        """How many workers so many GPUs have room for; a part is of one GPU: no worker gets .4 of two."""
         if not gpus:
             return float("inf")
-        return there // gpus if gpus >= 1 else int(there) * int(1 / gpus + 1e-9)
+        return count // gpus if gpus >= 1 else int(count) * int(1 / gpus + 1e-9)
 
     def room(cpus: int) -> int:
         """How many workers fit, each with so many processors."""
@@ -168,7 +168,7 @@ def shared(
     if workers is None:
         workers = room(1) if gpus else sum(node.get("CPU", 0) >= 1 for node in nodes)
     most = int(max(node.get("CPU", 0) for node in nodes))
-    # More than fit wait until a node joins.
+    # Workers that do not fit wait until a node joins.
     return workers, next((n for n in range(most, 0, -1) if room(n) >= workers), 1), gpus
 
 
@@ -178,7 +178,7 @@ class Cluster:
 
     workers: int
     cpus: int
-    """Processors of each."""
+    """Processors of each worker."""
     gpus: float
     tell: Callable[[str], None]
     kinds: Counter[str] = field(default_factory=Counter)
@@ -188,7 +188,7 @@ class Cluster:
 
     @property
     def device(self) -> str:
-        """What workers have, whatever there is here."""
+        """The device of the workers, whatever this machine has."""
         return "cuda" if self.gpus else "cpu"
 
     def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
@@ -225,15 +225,15 @@ class _Crew:
     again: deque[tuple[str, Any]] = field(default_factory=deque)
     """Units to do before those that wait."""
     opening: dict[Any, Any] = field(default_factory=dict)
-    """Workers that are opening the job, by what they will answer."""
+    """Workers that are opening the job, by the reference to their answer."""
     busy: dict[Any, tuple[Any, str, Any]] = field(default_factory=dict)
-    """Workers with the name of a unit and the unit, by what they will answer."""
+    """Workers with the name of a unit and the unit, by the reference to their answer."""
     deaths: Counter[str] = field(default_factory=Counter)
     unopened: int = 0
-    """How many ended, one after another, before they had opened the job."""
+    """How many workers in a row ended before they had opened the job."""
 
     def work(self) -> Iterator[Done[Any]]:
-        """Until every unit is done or given up."""
+        """Do units until each is done or given up."""
         try:
             for unit in islice(self.waiting, self.cluster.workers):
                 self.again.append(unit)
@@ -248,7 +248,7 @@ class _Crew:
                     else:
                         yield from self._finished(answer)
         finally:
-            # Whoever stops early wants no more of what is being done.
+            # Where the caller stops early, nobody needs the units that are being done.
             for worker in [*self.opening.values(), *(worker for worker, *_ in self.busy.values())]:
                 ray.kill(worker)
 
@@ -284,7 +284,7 @@ class _Crew:
         unit = self.again.popleft() if self.again else next(self.waiting, None)
         if unit is None:
             self.cluster.idle.append(worker)
-            # No unit is left for those that are still waiting for a place.
+            # No unit is left for workers that are still waiting for a place.
             if not self.busy:
                 for other in self.opening.values():
                     self._end(other)
@@ -297,7 +297,7 @@ class _Crew:
         worker, name, unit = self.busy.pop(answer)
         try:
             done: Done[Any] = ray.get(answer)
-        except ray.exceptions.RayTaskError as error:  # what was found cannot be sent
+        except ray.exceptions.RayTaskError as error:  # the result of the unit cannot be sent
             done = Done(name, error=_failure(f"{name}: {_line(error)}", str(error)))
         except ray.exceptions.RayError as error:
             self._end(worker)
@@ -305,11 +305,11 @@ class _Crew:
             if self.deaths[name] < MOST_DEATHS:
                 self.again.append((name, unit))
                 self.cluster.tell(
-                    f"a worker ended ({_line(error)}); what it did is done again: {name}"
+                    f"a worker ended ({_line(error)}); its unit is done again: {name}"
                 )
             self._open()
             if self.deaths[name] >= MOST_DEATHS:
-                why = f"{name}: given up, for it ended {MOST_DEATHS} workers ({_line(error)})"
+                why = f"{name}: given up, because it ended {MOST_DEATHS} workers ({_line(error)})"
                 yield Done(name, error=XlirError(why))
             return
         self._next(worker)
@@ -332,17 +332,17 @@ class _Worker:
     """An actor: does the units of one job after another."""
 
     def __init__(self, folder: str) -> None:
-        with suppress(OSError):  # so that relative paths mean what they mean to the command
+        with suppress(OSError):  # so that relative paths mean the same as for the command
             os.chdir(folder)
-        if not _gpus():  # what has none must not take one that its node has
+        if not _gpus():  # a worker without a GPU must not use one of its node
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self.work: Callable[[Any], Any] | None = None
         self.first = True
 
     def open(self, job: Job[Any, Any]) -> Done[str | None]:
-        """Open a job; what kind of machine the worker is, told once."""
+        """Open a job; the answer to the first one has the worker's kind of machine."""
         self.work, first, self.first = None, self.first, False
-        gc.collect()  # a model of the job before
+        gc.collect()  # frees the model of the job before
         try:
             self.work = job.open()
         except Exception as error:
@@ -358,7 +358,7 @@ class _Worker:
 
 
 def _told(error: Exception) -> XlirError:
-    """An error of this project, so that it can be read wherever the project is."""
+    """The error as one of this project, which every process that has the project can read."""
     trace = traceback.format_exc()
     if isinstance(error, XlirError):
         return _failure(str(error), trace, error.exit_code)
@@ -373,21 +373,21 @@ def _failure(why: str, trace: str, exit_code: int = XlirError.exit_code) -> Xlir
 
 
 def _machine() -> str:
-    """What vectors may depend on besides the encoder; the same release of this project is wanted everywhere."""
+    """The kind of machine: what vectors may depend on besides the encoder, and the release of this project."""
     context = ray.get_runtime_context()
-    there = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
-    gpus = [name.partition(":")[2] for name in there["Resources"] if name.startswith(GPU_TYPE)]
+    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    gpus = [name.partition(":")[2] for name in own["Resources"] if name.startswith(GPU_TYPE)]
     kind = [processor(), *(gpus if _gpus() else ())]
     return ", ".join([*kind, f"Python {platform.python_version()}", f"xlir-bench {__version__}"])
 
 
 def _gpus() -> list[str]:
-    """Those of this worker."""
+    """The GPUs of this worker."""
     return list(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
 
 
 def _line(error: Exception) -> str:
-    """An error in a line; those of Ray say first that there was one, and what it was where a trace ends."""
+    """An error in one line. An error of a task begins with a heading of Ray's, and its last line says what it was."""
     lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     if type(error).__name__.startswith("RayTaskError"):
         return " ".join(lines[-1].split())[:200]

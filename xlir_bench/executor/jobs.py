@@ -1,4 +1,4 @@
-"""A job in units, and who does them: this process, or others."""
+"""A job in units, and executors that do them: in this process, or in others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Job(Protocol[Unit_contra, Made_co]):
     """What every unit of some work needs, as plain data that can be sent: names and options, no open file, no model."""
 
     def open(self) -> Callable[[Unit_contra], Made_co]:
-        """Load models and open files, once a worker; what is returned does one unit after another."""
+        """Load models and open files, once for each worker; returns the function that does a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Done(Generic[Made]):
     error: Exception | None = None
 
     def result(self) -> Made:
-        """What the job made of it; what went wrong is raised."""
+        """What the job made of the unit; raises the error if it failed."""
         if self.error is not None:
             raise self.error
         return self.made  # type: ignore[return-value]  # without an error it is there
@@ -57,16 +57,15 @@ class Executor(Protocol):
         """How many workers of each kind of machine there were so far; empty for this process."""
 
     def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
-        """Every unit (by a name that is its own) once, in any order; they are begun in this one, each when there is
-        room for it.
+        """Do every unit once, and give each when it is over; units, which have distinct names, are begun in their order.
 
-        A unit that fails does not hold up the others. Where it ends early, or is interrupted, what is finished stays.
+        A unit that fails does not hold up the others. If the run ends early or is interrupted, finished units stay.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """This process; threads are what each unit makes of them."""
+    """This process; it does one unit at a time, which may use threads of its own."""
 
     remote: bool = False
     workers: int = 1
@@ -74,7 +73,7 @@ class Local:
     kinds: Mapping[str, int] = field(default_factory=dict)
 
     def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
-        """The units in their order."""
+        """Do the units in their order."""
         work = job.open()
         for name, unit in units:
             try:

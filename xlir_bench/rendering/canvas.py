@@ -40,14 +40,14 @@ LANGUAGE_COLOURS = {
     "ja": "#e69f00", "ko": "#56b4e9", "fi": "#009e73", "bn": "#d55e00", "id": "#b07aa1", "sw": "#9c755f",
     "te": "#7a8f00", "it": "#f1a2b4",
 }  # fmt: skip
-"""Paul Tol's muted scheme, and more; what is drawn in one carries its language's code too."""
+"""Paul Tol's muted scheme, and more colours; whatever is drawn in one also shows the language's code."""
 MARGIN, GAP, LEAST_WIDTH = 0.1, 0.12, 3.4
 """In inches: around the picture, between it and its title or foot, and how narrow it may be."""
 Box = tuple[float, float, float, float]
 BASE = 9.5
 """The size of text in points, unless another is asked for."""
 OPTIONS: ContextVar[DrawOptions] = ContextVar("OPTIONS", default=DrawOptions())  # noqa: B039 (it is frozen)
-"""What was asked of the picture that is being drawn."""
+"""The options of the picture that is being drawn."""
 SCRIPT_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans Devanagari", "Noto Sans Thai",
     "Noto Sans Arabic", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS",
@@ -72,11 +72,11 @@ LOOK: dict[str, Any] = {
     "text.parse_math": False,
     **{f"{axis}tick.{what}": x for axis in "xy" for what, x in (("labelcolor", MUTED), ("major.size", 0))},
 }  # fmt: skip
-"""What all pictures share, in matplotlib's words; titles are those of one of several panels."""
+"""Settings of matplotlib that all pictures share; its titles are the titles of panels here."""
 
 
 def points(size: float = BASE) -> float:
-    """A size of text, larger or smaller by as much as the text that was asked for."""
+    """A size of text, scaled like the font size that was asked for."""
     return size * (OPTIONS.get().font_size or BASE) / BASE
 
 
@@ -106,9 +106,9 @@ def titled(
     parts: Iterable[str] = (),
     key: Sequence[Artist] = (),
 ) -> Figure:
-    """The figure with a title, what makes each of its results a part, a key, and a foot that says how to read it.
+    """The figure with a title, a line on what makes its results partial, a key, and a foot that says how to read it.
 
-    It grows by what these need, unless its size was asked for; lines that are too long are broken.
+    It grows by the room that these need, unless its size was asked for; lines that are too long are broken.
     """
     options = OPTIONS.get()
     width, height = options.size or figure.get_size_inches()
@@ -290,7 +290,7 @@ def svg(figure: Figure) -> str:
     with style():
         figure.savefig(written, format="svg", metadata={"Date": None})
     text = written.getvalue()
-    # Which other fonts are installed here is no part of the picture.
+    # The list of other fonts depends on the machine.
     text = re.sub(r"'DejaVu Sans'(?:, [^;\"<]*)?", "'DejaVu Sans', sans-serif", text)
     names = dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text))
     number = {name: f"n{place}" for place, name in enumerate(names)}
@@ -306,9 +306,9 @@ def style(options: DrawOptions | None = None) -> Iterator[None]:
         from matplotlib import font_manager
     except ImportError as error:
         raise XlirError("plots need matplotlib: pip install 'xlir-bench[plot]'") from error
-    there = set(font_manager.get_font_names())
+    installed = set(font_manager.get_font_names())
     before = OPTIONS.set(options or OPTIONS.get())
-    fonts = ["DejaVu Sans", *(f for f in SCRIPT_FONTS if f in there)]
+    fonts = ["DejaVu Sans", *(f for f in SCRIPT_FONTS if f in installed)]
     try:
         with mpl.rc_context(), warnings.catch_warnings():
             mpl.rcdefaults()

@@ -23,15 +23,15 @@ Form = Literal["terminal", "markdown", "latex", "html", "csv"]
 BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 """What switches the colours of a terminal."""
 MARKS = "\ue000", "\ue001"
-"""Stand around what will be bold while a table is laid out: no text from outside keeps such characters."""
+"""Stand around a bold cell while a table is laid out. In text from outside these characters are always escaped."""
 TAGS = {"latex": (r"\textbf{", "}"), "html": ("<b>", "</b>")}
-"""What stands there in the end."""
+"""What replaces the marks in the end."""
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 """Characters that a backslash does not make harmless in every renderer of Markdown."""
 GAP = "  "
 """What stands between two columns of a terminal."""
 SHORTEST = 12
-"""No name is cut to less."""
+"""The least width that a name is cut to."""
 WIDE = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
 """Characters that a line may be broken between: Chinese and Japanese set no spaces."""
 
@@ -57,7 +57,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list under a name; nothing at all where it has no items."""
+    """A list under a title; it renders as nothing if it has no items."""
 
     title: str
     items: Sequence[str]
@@ -65,7 +65,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headers; a cell is plain text, or `Markdown` where nothing but Markdown is made of it."""
+    """Rows under headers; a cell is plain text, or `Markdown` if the table is rendered as Markdown only."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -78,7 +78,7 @@ class Table:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, object]], **layout: Any) -> Table:
-        """From rows that name their cells, all by the same headers; without rows it is nothing at all."""
+        """From rows that map the same headers to cells; without rows, a table that renders as nothing."""
         headers = list(rows[0]) if rows else []
         return cls(headers, [list(row.values()) for row in rows], **layout)
 
@@ -97,7 +97,7 @@ def render(
     width: int | None = None,
     colours: bool = False,
 ) -> str:
-    """The blocks as text; lines of a terminal are no wider than `width`, where that can be."""
+    """The blocks as text; lines of a terminal are no wider than `width`, if that is possible."""
     return "\n\n".join(filter(None, (_block(block, form, width, colours) for block in blocks)))
 
 
@@ -126,7 +126,7 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
         warns = [colours and line.lstrip().startswith(WARNING) for line in lines]
         lines = [_wrapped(line, width) for line in lines]
         lines = [f"{YELLOW}{x}{PLAIN}" if y else x for x, y in zip(lines, warns, strict=True)]
-    if form == "latex":  # words stand beside the tables as comments
+    if form == "latex":  # text beside the tables becomes comments
         lines = ["% " + line for line in lines]
     if form == "html":
         return f"<p>{'<br>'.join(map(html.escape, lines))}</p>"
@@ -134,7 +134,7 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
 
 
 def _wrapped(line: str, width: int | None) -> str:
-    """A line of words, broken between words, or ideographs, where it is wider; what follows stands further right."""
+    """A line of words; a wider one is broken between words or ideographs, and its further lines are indented."""
     if width is None or _cells(line) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()))
@@ -147,7 +147,7 @@ def _wrapped(line: str, width: int | None) -> str:
 
 
 def _csv(table: Table) -> str:
-    """Numbers as precise as they are, and no text that a spreadsheet would run as a formula."""
+    """CSV with numbers in full precision, and no text that a spreadsheet would run as a formula."""
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerows(
         [csv_cell(cell) if isinstance(cell, str) else cell for cell in row]
@@ -157,7 +157,7 @@ def _csv(table: Table) -> str:
 
 
 def _grid(table: Table, form: Form, colours: bool = False) -> str:
-    """The table whole."""
+    """The whole table, however wide."""
     is_text = [i < table.text or header in table.words for i, header in enumerate(table.headers)]
     shown = escape if form == "markdown" else visible
     bold = {"markdown": ("**", "**")} | dict.fromkeys(TAGS, MARKS)
@@ -186,26 +186,26 @@ def _grid(table: Table, form: Form, colours: bool = False) -> str:
 
 
 def _fitted(table: Table, width: int | None, colours: bool) -> str:
-    """The table of a terminal: where it is too wide, in few pieces, for which no more spare columns go than need be.
+    """The table for a terminal: if it is too wide, in as few pieces as possible, with as many spare columns as fit these.
 
-    Where that does not help, long names are cut.
+    If the pieces are still too wide, long names are cut.
     """
     if width is None:
         return _grid(table, "terminal", colours)
     over, _, dropped, text, pieces = _layout(table, width)
-    told = [visible(name) for name in table.spare if name in table.headers][:dropped]
+    left_out = [visible(name) for name in table.spare if name in table.headers][:dropped]
     if over:
         table, is_cut = _shortened(replace(table, text=text), pieces, width)
-        told += ["whole names"] * is_cut
+        left_out += ["whole names"] * is_cut
     shown = replace(table, text=text)
     parts = [_grid(shown.columns(piece), "terminal", colours) for piece in pieces]
-    if told:
-        parts.append(_wrapped(f"({', '.join(told)}: a wider terminal, or --json)", width))
+    if left_out:
+        parts.append(_wrapped(f"({', '.join(left_out)}: a wider terminal, or --json)", width))
     return "\n\n".join(parts)
 
 
 def _layout(table: Table, width: int) -> tuple[bool, int, int, int, list[list[int]]]:
-    """Whether it is too wide still; how many pieces, spare columns that go, and text columns it has; the pieces."""
+    """The best layout: is it too wide still; how many pieces, dropped spare columns and text columns; the pieces."""
     every, room = range(len(table.headers)), width + len(GAP)
     widths = [_width(table.columns([i])) + len(GAP) for i in every]
     spare = [name for name in table.spare if name in table.headers]
@@ -220,7 +220,7 @@ def _layout(table: Table, width: int) -> tuple[bool, int, int, int, list[list[in
 
 
 def _pieces(columns: Sequence[int], text: int, widths: Sequence[int], room: int) -> list[list[int]]:
-    """The columns, in several pieces of about as many where they do not fit into one."""
+    """The columns in one piece; if they do not fit, in several pieces with about as many columns each."""
     kept, others = columns[:text], columns[text:]
     pieces = [[*columns]]
     for count in range(1, len(others) + 1):
@@ -232,22 +232,22 @@ def _pieces(columns: Sequence[int], text: int, widths: Sequence[int], room: int)
 
 
 def _width(table: Table) -> int:
-    """Its width in characters of a terminal."""
+    """The width of a table in characters of a terminal."""
     return max(map(_cells, _grid(table, "terminal").splitlines()))
 
 
 def _cells(line: str) -> int:
-    """How wide it is in characters of a terminal; an ideograph takes two."""
+    """The width of a line in characters of a terminal; an ideograph takes two."""
     return sum(2 if east_asian_width(c) in "WF" else 1 for c in line)
 
 
 def _shortened(table: Table, pieces: Sequence[Sequence[int]], width: int) -> tuple[Table, bool]:
-    """The table with long names cut in the middle, so that the numbers have room beside them; whether any was."""
+    """The table with long names cut in the middle, so that the numbers have room beside them; and whether any was cut."""
     names = pieces[0][: table.text]
     widths = {i: _width(table.columns([i])) + len(GAP) for piece in pieces for i in piece}
     room = width + len(GAP) - max(sum(widths[i] for i in piece[table.text :]) for piece in pieces)
     longest, shortest_first = 0, sorted(names, key=widths.__getitem__)
-    for place, i in enumerate(shortest_first):  # what they leave is for the longer ones
+    for place, i in enumerate(shortest_first):  # the room that they leave is for longer ones
         longest = max(SHORTEST, room // (len(names) - place) - len(GAP))
         room -= min(widths[i], longest + len(GAP))
     cut = [
@@ -276,14 +276,14 @@ def escape(text: str) -> str:
     """
     line = visible(" ".join(text.split()))
     # `recall@10` stays as it is: an @ within a word makes no mention, and without a dot behind no address.
-    line = re.sub(r"[&<>$]|(?<!\w)@|@(?!\d\w*(?![\w.-]))", lambda found: ENTITIES[found[0]], line)
+    line = re.sub(r"[&<>$]|(?<!\w)@|@(?!\d\w*(?![\w.-]))", lambda match: ENTITIES[match[0]], line)
     line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
     # A bare address would become a link.
     return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda m: f"{m[1]}&#{ord(m[2])};", line)
 
 
 def code(text: str) -> Markdown:
-    """`text` as code; as many backticks around it as it takes."""
+    """`text` as Markdown code, between more backticks than it has in a row."""
     line = visible(" ".join(text.split()))
     longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
     fence = "`" * (longest + 1)
@@ -297,5 +297,5 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def italic(figure: str) -> str:
-    """A figure that was not measured here; a dash stays a dash."""
+    """In italics, a figure that was not measured here; a dash stays a dash."""
     return figure if figure == "-" else Markdown(f"*{figure}*")

@@ -20,7 +20,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def short(value: float | None) -> str:
-    """With three digits, for cells with little room."""
+    """A score with three digits, for cells with little room."""
     return number(value, 3)
 
 
@@ -30,7 +30,7 @@ def big(value: float) -> str:
 
 
 def signed(value: float, text: Written = number) -> str:
-    """A difference with its sign, without one where it rounds to nothing."""
+    """A difference with its sign; without a sign if it rounds to 0."""
     shown = text(abs(value))
     if not shown.strip("0."):
         return shown
@@ -43,12 +43,12 @@ def bounds(low: float | None, high: float | None, text: Written = number) -> str
 
 
 def interval(low: float | None, high: float | None, text: Written = number) -> str:
-    """Its ends, or a dash where there is none."""
+    """The ends of an interval, or a dash if there is none."""
     return "-" if low is None or high is None else f"{text(low)} to {text(high)}"
 
 
 def p_value(p: float) -> str:
-    """Four digits, or that it is smaller."""
+    """A p-value with four digits, or ``<.0001``."""
     return "<.0001" if p < 0.0001 else number(p)
 
 
@@ -58,7 +58,7 @@ def percent(share: float | None, form: str = ".1f") -> str:
 
 
 def mean_and_deviation(values: Sequence[float], text: Written = number) -> str:
-    """Over seeds; a dash where there are no values."""
+    """The mean over seeds and its standard deviation; a dash if there are no values."""
     if not values:
         return "-"
     mean = text(float(np.mean(values)))
@@ -66,7 +66,7 @@ def mean_and_deviation(values: Sequence[float], text: Written = number) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """About three significant figures."""
+    """A time with about three significant figures."""
     return f"{value:.2f}" if value < 10 else big(value)
 
 
@@ -97,7 +97,7 @@ def size(count: float | None) -> str:
 
 
 def rounded(value: Any, digits: int = 7) -> Any:
-    """All numbers with so many digits after the point: the last bits of a sum differ between machines."""
+    """A value with all its numbers rounded, since the last bits of a sum differ between machines."""
     if isinstance(value, float):
         return round(value, digits if abs(value) < 100 else 2)
     if isinstance(value, Mapping):

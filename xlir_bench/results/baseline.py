@@ -27,7 +27,7 @@ class Verdict(Protocol):
 
     @property
     def outcome(self) -> StrEnum:
-        """What the history says of it."""
+        """The verdict, as the history states it."""
 
 
 class Side(BaseModel):
@@ -50,10 +50,10 @@ class Update(BaseModel):
 
 
 def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reason: str) -> Path:
-    """Put the candidate in the baseline's place and write why into its history; the folder.
+    """Put the candidate in the baseline's place and write why into its history; returns the folder.
 
-    The history is written first. Its last line counts once its result is there: if this is killed in
-    between, the old baseline stands, and the next update drops that line.
+    The history is written first. Its last line counts only once the candidate is in place: after a kill
+    in between, the old baseline stands, and the next update drops that line.
     """
     folder, reason = baseline.folder, " ".join(reason.split())
     if folder is None:
@@ -74,9 +74,9 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
         if not (history and old == new and history[-1][1].reason == reason):
             lines = [*(text for text, _ in history), json.dumps(line, ensure_ascii=False)]
             text = "".join(f"{line}\n" for line in lines)
-            # Half a surrogate pair (a name that is no UTF-8) becomes the escape that JSON has for it.
+            # Half a surrogate pair (of a name that is not UTF-8) is written as its JSON escape.
             write(folder / HISTORY, text.encode("utf-8", "backslashreplace"))
-        # What was retrieved stays out: Git keeps a baseline, and no gate reads it.
+        # Retrieved passages are left out: baselines are kept in Git, and no gate reads these tables.
         candidate.save(folder, tables=("ranks", "queries"))
     return folder.resolve()
 
@@ -87,7 +87,7 @@ def read_history(folder: Path | None) -> list[Update]:
 
 
 def _history(folder: Path) -> list[tuple[str, Update]]:
-    """The lines of the history whose updates were completed: their text, and what it says."""
+    """The lines of the history whose updates were completed: their text and their content."""
     path = folder / HISTORY
     if not path.is_file():
         return []

@@ -40,7 +40,7 @@ NUMBERS = {
     "mean": np.float32,
     "expected": np.float32,
 }
-"""The columns of numbers, which are the fields of `Means`, as they are written."""
+"""The columns of numbers and the types in which they are written; each is a field of `Means`."""
 
 
 class CellRecord(BaseModel):
@@ -50,9 +50,9 @@ class CellRecord(BaseModel):
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     cell: dict[str, Any]
-    """Its place in the grid."""
+    """The cell's place in the grid."""
     digest: str
-    """Of everything in the recipe that the weights depend on."""
+    """The digest of everything in the recipe that the weights depend on."""
     training: dict[str, Any]
     leaking: int
     """Training rows that were left out because they hold text of the tasks."""
@@ -62,12 +62,12 @@ class CellRecord(BaseModel):
 
     @property
     def seconds(self) -> float:
-        """What the cell took."""
+        """How long training and evaluation took; a training of unknown length counts 0."""
         return (self.train_seconds or 0.0) + self.evaluate_seconds
 
     @cached_property
     def trained(self) -> TrainingRecord:
-        """What `training` says, by field."""
+        """The record in `training`, checked."""
         return TrainingRecord.model_validate(self.training)
 
     @model_validator(mode="after")
@@ -102,18 +102,18 @@ def write_cell(folder: Path, record: CellRecord, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """One measure in one kind of setting: a value a question, translations together."""
+    """One measure in one kind of setting: a value for each question, with its translations."""
 
     question: Ints
-    """Its number among all questions of the task, sorted by id."""
+    """The number of the question among all questions of the task, sorted by id."""
     cluster: Ints
     """The number of its article among all, sorted by name."""
     weight: Floats
-    """Its part of the macro average, which is the sum of weight times mean."""
+    """The question's part of the macro average, which is the sum of weight times mean."""
     mean: Floats
-    """Over the settings that it was asked in, each weighted as in the macro average."""
+    """The question's mean over the settings it was asked in, each weighted as in the macro average."""
     expected: Floats
-    """What its mean would be if it scored what its settings do on average."""
+    """The question's mean if it had scored the average of each of its settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Questions:
     """The means of all kinds and measures of a result."""
 
     asked: str
-    """A digest of the ids and articles of all questions: two results with the same asked the same."""
+    """A digest of the ids and articles of all questions: if it is equal, two results asked the same questions."""
     means: Mapping[tuple[Kind, str], Means]
 
     @classmethod
@@ -181,10 +181,12 @@ class Questions:
         kinds, measures = (np.array(table[n].to_pylist(), object) for n in ("kind", "measure"))
         numbers = {name: table[name].to_numpy() for name in NUMBERS}
         positions = np.concatenate([numbers["question"], numbers["cluster"]])
-        # Every question that is numbered has a row.
+        # Each numbered question has a row, so no number is above the number of rows.
         numbered = not len(positions) or 0 <= positions.min() <= positions.max() < len(table)
         if not numbered or set(kinds.tolist()) - {kind.value for kind in Kind}:
-            raise InputError(f"{path} cannot be read: its numbers are of no questions; {remedy}")
+            raise InputError(
+                f"{path} cannot be read: it numbers questions that it does not hold, or names unknown kinds; {remedy}"
+            )
         means = {}
         for kind, measure in sorted(set(zip(kinds.tolist(), measures.tolist(), strict=True))):
             rows = (kinds == kind) & (measures == measure)
@@ -193,13 +195,13 @@ class Questions:
 
 
 def has_questions(result: Result) -> bool:
-    """Whether a stored result has the means of its questions, or tables that they can be made of."""
+    """Whether a stored result has the means of its questions, or tables to compute them from."""
     folder = result.folder
     return result.has_values or (folder is not None and (folder / QUESTIONS_FILE).is_file())
 
 
 def read_questions(result: Result) -> Questions:
-    """The means of a stored result's questions; made of the tables of every setting, where those were kept."""
+    """The means of a stored result's questions, as stored, else computed from the tables of every setting."""
     if result.folder is not None and (result.folder / QUESTIONS_FILE).is_file():
         return Questions.load(result.folder)
     if not result.has_values:

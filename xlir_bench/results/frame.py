@@ -1,4 +1,4 @@
-"""Results as rows: one a setting and measure, and one a kind and measure with its interval."""
+"""Results as rows: one for each setting and measure, and one for each kind and measure with its interval."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ COLUMNS = {
     "passage_lang": "string", "settings": "int64", "queries": "Int64", "candidates": "Int64",
     "measure": "string", "value": "float64", "low": "float64", "high": "float64",
 }  # fmt: skip
-"""Of CSV and parquet. `part` says what makes a run less than a full one; `level` is ``setting`` or ``kind``.
+"""The columns of CSV and parquet, and their types. `part` says what makes a run less than a full one; `level` is ``setting`` or ``kind``.
 
 A setting has no interval and a kind no language: these are empty. `passage_lang` is ``*`` for the pool."""
 
 
 def part_of(record: ResultRecord) -> str:
-    """In words, such as ``languages de en; the first 50 queries of each language``; empty for a full run."""
+    """What makes a run partial, in words, such as ``languages de en; the first 50 queries of each language``; empty for a full run."""
     return "; ".join(record.options.part.values())
 
 
 def named(record: ResultRecord) -> str:
-    """The task's name; for a part of a task a ``~`` follows, and a digest of what the part is."""
+    """The task's name; for a partial run, ``~`` and a digest of `part_of` follow."""
     part = part_of(record)
     digest = f"~{text_digest(part, 8)}" if part else ""
     return record.task.name + digest

@@ -55,7 +55,7 @@ class TaskPart(_Part):
     files: dict[str, str]
     """SHA-256 of every file as it was read, by path under the data root."""
     data: Digest | None = None
-    """Of `files`: results are compared only if it is the same. Missing in older results."""
+    """The digest of `files`: only results with the same one are compared. Missing in older results."""
 
     @property
     def data_read(self) -> str | None:
@@ -78,9 +78,9 @@ class EncoderPart(_Part):
     passage_prompt: str
     parameters: int | None
     reranker: str | None = None
-    """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
+    """The model that reordered the best passages: its name, and a piece of the digest of its weights."""
     transform: str | None = None
-    """How its vectors were moved, and on which text that was estimated, with a piece of its digest."""
+    """How the vectors were transformed, and the text that was estimated from, with a piece of that text's digest."""
     fused: list[tuple[str, str]] = []
     """The retrievers that were fused, the model first: name and fingerprint of each."""
     chosen_on: list[str] = []
@@ -130,7 +130,7 @@ class OptionsPart(_Part):
     kinds: list[Kind]
     limit: int | None
     corpus_limit: int | None = None
-    """Set where only the judged passages and so many others were searched."""
+    """At most how many passages besides the judged ones were searched; null: the whole corpus."""
     candidate: str
     query_form: str | None = None
     """How questions were changed; null: they are as the task has them."""
@@ -147,7 +147,7 @@ class OptionsPart(_Part):
 
     @property
     def others(self) -> dict[str, Any]:
-        """Those without a field here that are not at their default."""
+        """The options without a field here whose value is not the default."""
         extra = self.model_extra or {}
         return {name: x for name, x in extra.items() if x not in ([], USUAL.get(name))}
 
@@ -173,7 +173,7 @@ class OptionsPart(_Part):
         }
 
     def asked_again(self, options: RunOptions) -> RunOptions:
-        """`options`, with those of this run that decided its numbers."""
+        """`options`, with this run's values of the options that decide its numbers."""
         values = {name: getattr(self, name, option.default) for name, option in DECIDING.items()}
         lists = {name: tuple(x) or None for name, x in values.items() if isinstance(x, list)}
         return replace(options, **values | lists, allow_changed_data=bool(self.changed_data))
@@ -245,13 +245,13 @@ class VariantPart(_Part):
     query: LatencyPart
     """One query: encoding it, and searching the pool of all languages."""
     batch: LatencyPart
-    """The same for a batch of queries."""
+    """A batch of queries: encoding them, and searching the pool of all languages."""
     encode_ms: float
     """Of one query, the median."""
     search_ms: float
     unbeaten: list[Literal["latency", "size"]]
-    """The costs (p50 of a query, index bytes) for which it is on the Pareto front: no other variant there is as good in
-    that cost and in mean map, and better in one of them. A latency is better only if it is so in every round."""
+    """The costs (p50 of a query, index bytes) for which it is on the Pareto front: no other variant is as good in both
+    that cost and mean map, and better in one of them. A latency is better only if it is lower in every round."""
 
 
 class MachinePart(_Part):
@@ -326,11 +326,11 @@ class EnvironmentPart(_Part):
     git: GitPart | None = None
     """Of xlir-bench, where it runs from a checkout."""
     workers: dict[str, int] | None = None
-    """Where others did the work: how many of each kind of machine."""
+    """Where a cluster did the work: how many workers there were of each kind of machine."""
 
 
 ROLE_OF: dict[str, Role] = {"questions": "query", "answers": "passage"}
-"""What is aligned."""
+"""The texts that are aligned, and their role."""
 
 
 class AlignmentPart(_Part):
@@ -358,15 +358,15 @@ class AlignmentPart(_Part):
         by_kind = {}
         for kind, role in ROLE_OF.items():
             pairs: dict[str, PairAlignment] = getattr(self, kind)
-            # A language of a single text has no two unlike ones: its mean cosine is stored as 0.
+            # A language with a single text has no pair of different texts: its mean cosine is stored as 0.
             of_langs = [cosine for cosine in self.anisotropy.get(role, {}).values() if cosine]
             if pairs and of_langs:
                 within = fmean(of_langs)
-                of = [
+                cosines = [
                     fmean(getattr(p, name) for p in pairs.values())
                     for name in ("translations", "others")
                 ]
-                value, chance = (semantic_affinity(cosine, within) for cosine in of)
+                value, chance = (semantic_affinity(cosine, within) for cosine in cosines)
                 if value is not None:
                     by_kind[kind] = (value, chance)
         return by_kind
@@ -394,7 +394,7 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     summary: dict[Kind, dict[str, Interval]]
     """By kind, then measure."""
     ties: dict[Kind, dict[str, TieRange]] = {}
-    """Of scores that the order of equal ones decides, by kind and measure: what other orders would give."""
+    """By kind and measure, where equal scores decide a mean: what it would be if they stood in another order."""
     bias: dict[str, BiasFigure]
     options: OptionsPart
     texts: dict[str, TextsPart]
@@ -402,8 +402,8 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     profile: ProfilePart
     environment: EnvironmentPart
     tables: dict[Literal["ranks", "queries", "run", "best", "scores"], TableFile] | None = None
-    """The tables beside this file, by content. Older results lack it: their tables are called ``ranks.parquet`` and so
-    on. Null in one that was never saved."""
+    """The files of the tables beside this one, by the name of the table. Missing in older results, whose tables are
+    called ``ranks.parquet`` and so on; null in a result that was never saved."""
     notes: list[str]
     command: str
     created: str

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 RESULT_FILE = "result.json"
 READ_BY_EYE = 1_000
-"""More settings than these are written on one line: that takes a tenth of the time, and half the bytes."""
+"""A result with more settings is written on one line, in a tenth of the time and half the bytes."""
 TABLES = tuple(COLUMNS)
 TABLE_FILE = re.compile(rf"({'|'.join(TABLES)})(-[0-9a-f]{{12}})?\.parquet")
 LOCK = ".result.lock"
@@ -62,8 +62,8 @@ class Result:
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
-    """``ranks``; ``best`` of the pool of all languages, and ``scores`` that translations give; ``run`` where one was asked for; ``queries`` where answers
-    decide. Only those that were stored."""
+    """The stored tables, by name: ``ranks``; ``best`` of the pool of all languages; ``scores``, where queries are
+    translations; ``run``, where it was asked for; ``queries``, where measures look for answers."""
     folder: Path | None = None
     """Where it was read from or saved to."""
 
@@ -110,8 +110,8 @@ class Result:
     def to_frame(self, level: Literal["setting", "kind"] = "setting") -> pd.DataFrame:
         """A row a setting and measure, or a row a kind and measure with the 95 % interval of its mean (low, high).
 
-        Frames of several results can stand below each other (`pandas.concat`): each row names its task, encoder and,
-        for a run of a part, that part.
+        Frames of several results can be joined (`pandas.concat`): each row names its task, its encoder and what makes
+        the run partial.
         """
         import pandas as pd
 
@@ -128,16 +128,16 @@ class Result:
         """result.json as text; `compact`: on one line."""
         record = self.record.model_dump(mode="json", by_alias=True)
         text = json.dumps(record, ensure_ascii=False, indent=None if compact else 1) + "\n"
-        # Half a surrogate pair (a file name that is no UTF-8) becomes the escape that JSON has for it.
+        # Half a surrogate pair (of a file name that is not UTF-8) is written as its JSON escape.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def save(
         self, folder: str | Path, compact: bool = False, tables: Iterable[str] = TABLES
     ) -> Result:
-        """Write into this folder, in place of the result that is there; the result as saved.
+        """Write the result into this folder, in place of the one that is there; returns it as saved.
 
         `tables`: which are kept. ``("ranks",)`` is enough for every comparison: values of single queries are computed
-        from ranks. Measures that look for answers cannot be, so their values are always kept.
+        from ranks. The values of measures that look for answers cannot be, and are always kept.
         """
         folder, wanted = Path(folder), set(tables)
         if not self.record.by_ranks:
@@ -169,7 +169,7 @@ class Result:
 
     @cached_property
     def _values(self) -> dict[str, QueryValues]:
-        """By measure, those that were asked for."""
+        """The values that `values` has given so far, by measure."""
         return {}
 
     @cached_property
@@ -229,10 +229,10 @@ class Result:
 
 
 def publish(result: Result, folder: Path) -> list[Path]:
-    """Write a result with its ranks only, enough for every comparison and small enough for Git; the files.
+    """Write a result with its ranks only, enough for every comparison and small enough for Git; returns the files.
 
-    Of one encoder the speeds that lie there stay, unless no text was encoded for them, and a cost measured anew is
-    taken: results are made again on any machine, busy or not, and often from a cache.
+    If the result that is there is of the same encoder, and texts were encoded for it, its speeds stay, and so does its
+    cost unless a new one was measured: results are made again on any machine, busy or not, and often from a cache.
     """
     if (folder / RESULT_FILE).is_file():
         new, old = result.record, Result.load(folder).record
@@ -253,7 +253,7 @@ def _existing_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
 
 
 class _StoredTables(UserDict[str, Any]):
-    """Tables by name; the file of one is read when it is first asked for."""
+    """Tables by name; a table's file is read when it is first used."""
 
     def __getitem__(self, name: str) -> pa.Table:
         if isinstance(self.data[name], Path):
@@ -266,7 +266,7 @@ def _write_table(folder: Path, name: str, table: pa.Table) -> str:
     import pyarrow.parquet as pq
 
     with beside(folder / f"{name}.parquet") as temporary:
-        # Statistics of columns, which nothing here asks for, are half the time of a large table.
+        # Statistics of columns, which nothing here reads, would take half the time of a large table.
         pq.write_table(
             table, temporary, compression="zstd", compression_level=9, write_statistics=False
         )
@@ -308,7 +308,7 @@ def _read_record(file: Path) -> ResultRecord:
 
 
 def result_files(path: Path, wanted: str) -> list[Path]:
-    """Every result.json in a folder (searched through), or the file itself; `wanted`: what else to name."""
+    """Every result.json in a folder (searched through), or the file itself; `wanted`: what to name if there is none."""
     if not path.exists():
         raise InputError(f"{path} is not there; {wanted}")
     return sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
@@ -348,7 +348,7 @@ def cost_before(folder: Path, record: ResultRecord) -> CostPart | None:
 
 
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:
-    """`folder`, or another beside it if it holds a result of other data, which is kept."""
+    """`folder`; if that holds a result of other data, which is kept, another folder beside it."""
     try:
         stored = _read_record(folder / RESULT_FILE).task
     except InputError:

@@ -37,7 +37,7 @@ COLUMNS: Mapping[str, Columns] = {
 }
 """What the tables of a result hold, by name, in the order in which they are written."""
 BEST = 20
-"""How many of the best passages of the pool of all languages every run keeps, by query: `diagnose` looks at them."""
+"""How many of the best passages in the pool of all languages every run keeps for each query; `diagnose` reads them."""
 OPTIONAL = {"queries": ("cluster",)}
 """Columns that older tables lack: clusters are in the ranks too."""
 
@@ -50,8 +50,8 @@ class _Rows:
     query: Ints
     passage: Ints
     """Position in the pool of the setting."""
-    given: Mapping[str, Any]
-    """Columns that do not follow from these."""
+    others: Mapping[str, Any]
+    """The columns that do not follow from the fields above, by name."""
 
 
 def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
@@ -71,13 +71,13 @@ def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -
         if r.top is None or r.top_scores is None:
             continue
         row, place = np.nonzero(r.top[:, :depth] >= 0)
-        given: dict[str, Ints | Floats | int] = {
+        others: dict[str, Ints | Floats | int] = {
             "rank": place + 1,
             "score": r.top_scores[row, place],
             # Here the passage language is that of the setting, not of the passage.
             "passage_lang": langs.index(r.setting.passage_lang),
         }
-        rows.append(_Rows(r.setting, r.scored[row], r.top[row, place], given))
+        rows.append(_Rows(r.setting, r.scored[row], r.top[row, place], others))
     return coder.table(COLUMNS["run"], rows)
 
 
@@ -94,7 +94,10 @@ def best_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
 def scores_table(
     scored: Sequence[tuple[Ranking, Ints, Ints, Floats]], collection: Collection
 ) -> pa.Table:
-    """Scores of passages of the pool of all languages: of each ranking the scored questions, the passages, the scores."""
+    """Scores of passages in the pool of all languages.
+
+    `scored`: for each ranking, the numbers of queries among its scored ones, the positions of passages, and scores.
+    """
     rows = [
         _Rows(ranking.setting, ranking.scored[row], position, {"score": score})
         for ranking, row, position, score in scored
@@ -117,7 +120,7 @@ class _Coder:
         self._sizes = {lang: len(of_lang.ids) for lang, of_lang in passages.items()}
 
     def table(self, columns: Iterable[str], rows: Sequence[_Rows]) -> pa.Table:
-        """These columns of all settings, one setting after another."""
+        """The table of these columns, with the rows of all settings, one setting after another."""
         import pyarrow as pa
 
         names = {
@@ -128,21 +131,21 @@ class _Coder:
         ends = np.cumsum([0, *(len(of_setting.query) for of_setting in rows)]).tolist()
         arrays, shared = {}, Shared()
         for column in columns:
-            # Column by column, each in its place: of 42 million rows there is no room for two.
+            # Each column is filled in place, one after another: memory has no room for 42 million rows twice.
             values: Any = np.empty(ends[-1], np.float32 if column == "score" else np.int32)
             for of_setting, start, stop in zip(rows, ends, ends[1:], strict=False):
                 values[start:stop] = self._column(column, of_setting)
-            values = shared.of(values)  # each question may be a cluster of its own
-            if column in self._codes:  # which know all names once they were asked for all rows
+            values = shared.of(values)  # equal where each question is a cluster of its own
+            if column in self._codes:  # all rows are coded now, so it knows all names
                 names[column] = self._codes[column].names
             arrays[column] = coded(names[column], values) if column in names else pa.array(values)
         return pa.table(arrays)
 
     def _column(self, name: str, rows: _Rows) -> Any:
-        """One column of the rows of a setting; a number that all of them have."""
+        """One column of the rows of a setting, or the one number that all its rows have."""
         lang = rows.setting.query_lang
-        if name in rows.given:
-            return rows.given[name]
+        if name in rows.others:
+            return rows.others[name]
         if name == "kind":
             return self.kinds.index(rows.setting.kind.value)
         if name == "query_lang":
@@ -163,12 +166,12 @@ class _Coder:
 
 
 class Codes:
-    """A number for each distinct name, the same in every list of names (of a language, mostly)."""
+    """A number for each distinct name, the same in all lists of names; mostly there is a list for each language."""
 
     def __init__(self, names: Mapping[Any, Sequence[str]]) -> None:
         self._names = names
         self._code: dict[str, int] = {}
-        # Names that lie on disk are read when they are asked for: there may be millions.
+        # Names on disk are read when they are needed: there may be millions.
         self._codes = {
             key: self._coded(of_key)
             for key, of_key in names.items()
@@ -188,7 +191,7 @@ class Codes:
 
     @property
     def names(self) -> list[str]:
-        """In the order of their codes."""
+        """All names that were coded, in the order of their codes."""
         return list(self._code)
 
 

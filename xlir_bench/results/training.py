@@ -1,4 +1,4 @@
-"""The parts of training.json that are read again: by a training that is there already, and by an experiment."""
+"""The parts of training.json that are read again: by a command whose training is finished, and by an experiment."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Environment(_Part):
 
 
 class TrainingRecord(_Part):
-    """The record of a training; that of an untrained base lacks parts."""
+    """The record of a training. An untrained base model has one too, which lacks some parts."""
 
     base: _Base | None = None
     data: _Data | None = None

@@ -1,4 +1,4 @@
-"""Run and qrels files of a result, as trec_eval and its kin read them."""
+"""Run and qrels files of a result, as trec_eval and similar tools read them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from xlir_bench.results.store import REMEDY, Result
 def write_trec(result: Result, folder: Path) -> list[Path]:
     """`<kind>/<query lang>-<passage lang>.run` and `.qrels`; the pool is written ``all``.
 
-    Tools that read run files sort them again by score, ties by name: so the score column counts down
-    from the number of passages kept, and the order is the one that was scored.
+    Tools that read run files sort them again by score, and ties by name. So the score column counts down
+    from the number of passages kept, which keeps the order that was scored.
     """
     if "run" not in result.tables:
         raise InputError(f"{result.folder} keeps no passages; run again with --save-run 1000")

@@ -39,7 +39,7 @@ class QueryValues:
     value: Floats
 
     def sums(self, settings: Sequence[int] | None = None) -> ClusterSums:
-        """Summed by cluster (rows) and setting (columns), or by those of these settings alone."""
+        """The values summed by cluster (rows) and setting (columns); if `settings` is given, these settings alone."""
         wanted = range(len(self.settings)) if settings is None else settings
         ends = np.searchsorted(self.setting, np.arange(len(self.settings) + 1))
         rows = [slice(ends[i], ends[i + 1]) for i in wanted]
@@ -53,15 +53,15 @@ class QueryValues:
         return [i for i in np.unique(self.setting).tolist() if self.settings[i].kind in wanted]
 
     def by_question(self, kinds: Iterable[Kind] = Kind) -> dict[tuple[str, str], tuple[float, int]]:
-        """By language and id of a question, its mean over the settings of these kinds, and how many they are."""
+        """By language and id of a question, its mean over the settings of these kinds, and how many settings these are."""
         rows = np.isin(self.setting, self.of_kinds(kinds))
         langs = sorted({s.query_lang for s in self.settings})
         lang = np.array([langs.index(s.query_lang) for s in self.settings])[self.setting[rows]]
-        asked, place, count = np.unique(
+        pairs, place, count = np.unique(
             [lang, self.query[rows]], axis=1, return_inverse=True, return_counts=True
         )
         mean = np.bincount(place.ravel(), self.value[rows]) / count
-        questions = [(langs[lang], self.query_ids[query]) for lang, query in asked.T.tolist()]
+        questions = [(langs[lang], self.query_ids[query]) for lang, query in pairs.T.tolist()]
         return dict(zip(questions, zip(mean.tolist(), count.tolist(), strict=True), strict=True))
 
     @classmethod
@@ -120,7 +120,7 @@ class StoredRankings:
 def values_of_scores(
     scores: Sequence[Scores], measure: str, queries: Mapping[str, Queries]
 ) -> QueryValues:
-    """The values of a run whose measures do not follow from ranks; `queries`: all of them, by language."""
+    """The values of a run whose measures do not follow from ranks; `queries`: all queries, by language."""
     ids, clusters = (
         Codes({lang: getattr(of_lang, column) for lang, of_lang in queries.items()})
         for column in ("ids", "clusters")
@@ -137,7 +137,7 @@ def values_of_scores(
 def values_of_table(
     table: pa.Table, measure: str, record: ResultRecord, ranks: pa.Table | None
 ) -> QueryValues:
-    """One measure of a stored table of values; in older results clusters are in the ranks."""
+    """One measure of a stored table of values. `ranks`: the table that has the clusters, if not this one."""
     measures = TextColumn(table, "measure")
     wanted = measures.names.index(measure) if measure in measures.names else -1
     rows = table.filter(measures.codes == wanted)
@@ -151,7 +151,7 @@ def values_of_table(
     known = dict(zip(_queries(with_clusters), clusters.codes.tolist(), strict=True))
     cluster = np.array([known.get(pair, -1) for pair in _queries(rows)], np.int64)
     if len(cluster) and cluster.min() < 0:
-        raise ValueError("a row is of no query with a cluster")
+        raise ValueError("a row names a query without a cluster")
     order = np.lexsort((query.codes, setting))
     return QueryValues(
         measure=measure,
@@ -166,7 +166,7 @@ def values_of_table(
 
 
 def values_table(values: Sequence[QueryValues]) -> pa.Table:
-    """As rows of text and numbers: kind, query_lang, passage_lang, query_id, cluster, measure, value."""
+    """The values as rows of text and numbers: kind, query_lang, passage_lang, query_id, cluster, measure, value."""
     import pyarrow as pa
 
     def column(names: Sequence[Sequence[str]], rows: Sequence[Ints]) -> pa.Array:
@@ -214,7 +214,7 @@ def _setting_codes(table: pa.Table, settings: Sequence[Setting], pooled: Any = F
     columns = np.where(pooled, len(langs) - 1, passage_lang.codes)
     setting = numbers.reshape(-1, len(langs))[query_lang.codes, columns]
     if len(setting) and setting.min() < 0:
-        raise ValueError("a row is of no setting")
+        raise ValueError("a row names an unknown setting")
     return np.asarray(setting)
 
 

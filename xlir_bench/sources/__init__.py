@@ -1,6 +1,6 @@
 """Sources: the files of a task, fetched, checked and read into a `Collection`.
 
-A new file format is one function here: (task, its files by language, how to read them) -> collection.
+A new file format is one function here: (task, its files by name, how to read them) -> collection.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ON_DISK = ("judged", "xor")
 def load_collection(
     task: Task, options: RunOptions, progress: Progress, passages: bool = True
 ) -> Collection:
-    """What the task asks, from verified files; what the cache lacks is downloaded unless offline.
+    """The collection of a task, from verified files; files that the cache lacks are downloaded, unless offline.
 
     Without `passages`, a task whose corpus is on disk gives its queries alone.
     """
@@ -75,11 +75,11 @@ def load_collection(
     check_bounds(options)
     if options.corpus_limit is not None and task.format not in ON_DISK:
         raise InputError(
-            f"--corpus-limit is for corpora on disk; that of {task.name!r} is read whole"
+            f"--corpus-limit is for corpora on disk; the corpus of {task.name!r} is read whole"
         )
     task.require_size(options.langs)
     files = locate(task, options, progress, passages)
-    read = FORMATS[task.format](
+    loaded = FORMATS[task.format](
         task,
         {file.name: file.path for file in files},
         ReadOptions(
@@ -94,13 +94,13 @@ def load_collection(
     paths = {file.stated.path: file for file in files}
     changed = tuple(path for path, file in paths.items() if file.changed)
     unchecked = [path for path, file in paths.items() if file.stated.sha256 is None]
-    notes = read.notes
+    notes = loaded.notes
     if unchecked:
         notes += (f"digest not checked (no official one is known): {listed(unchecked)}",)
     if changed:
         notes += (f"data differs from what was pinned: {', '.join(changed)}",)
     digests = {path: str(file.sha256) for path, file in paths.items()}
-    return replace(read, digests=digests, changed=changed, notes=notes)
+    return replace(loaded, digests=digests, changed=changed, notes=notes)
 
 
 def load_present(
@@ -111,7 +111,7 @@ def load_present(
     passages: bool = True,
     candidate: str | None = None,
 ) -> Collection:
-    """What is on disk of a task in these languages; nothing is downloaded, and changed data is accepted."""
+    """The collection of a task in these languages from what is on disk; changed data is accepted."""
     options = RunOptions(
         data=root, langs=langs, candidate=candidate, offline=True, allow_changed_data=True
     )

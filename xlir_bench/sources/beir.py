@@ -5,7 +5,7 @@ or languages share them and every row names its own in ``language``. A task name
 and ``<lang>.qrels``.
 `mlir`: one pool of many languages. ``queries.jsonl`` has ``{"_id", "text", "lang"}``, ``corpus.jsonl``
 ``{passage: {"text", "lang"}}``, ``qrels.jsonl`` ``{question: {passage: grade}}``. A question's id is its language, ``_``
-or ``_q_``, and what its translations share. A task names them ``<lang>.queries``, ``<lang>.corpus`` and
+or ``_q_``, and a part that its translations share. A task names them ``<lang>.queries``, ``<lang>.corpus`` and
 ``<lang>.qrels``; all languages share each.
 """
 
@@ -37,7 +37,7 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         paths = named_files(task, files, [lang, f"{lang}.queries", f"{lang}.qrels"])
         shared.setdefault(paths, []).append(lang)
     for (corpus, queries, qrels), langs in shared.items():
-        # The languages of a folder of one's own follow from its first line: rows in others would be lost.
+        # The languages of a user's own folder were found before: a row in any other would be lost.
         known = task.languages if is_own(task) else None
         passages = _texts_by_language(corpus, langs, known, faults)
         questions = _texts_by_language(queries, langs, known, faults)
@@ -45,7 +45,7 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         if faults.count:
             continue
         of_set = {lang: LanguageTexts() for lang in langs}
-        # Another set of files may have the same ids.
+        # Keys begin with a language, since another set of files may have the same ids.
         keys = {name: f"{langs[0]}:{name}" for name in questions}
         _add_passages(of_set, langs, passages, keys, grades)
         for name, (lang, text) in questions.items():
@@ -63,11 +63,11 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     Questions about the same passages move together, and so do translations.
     """
     faults = Faults(f"the data of task {task.name!r}")
-    asked, sought = (
+    query_langs, corpus_langs = (
         sorted(file_language(name) for name in files if name.endswith(part))
         for part in (".queries", ".corpus")
     )
-    names = [f"{asked[0]}.queries", f"{sought[0]}.corpus", f"{asked[0]}.qrels"]
+    names = [f"{query_langs[0]}.queries", f"{corpus_langs[0]}.corpus", f"{query_langs[0]}.qrels"]
     queries, corpus, qrels = named_files(task, files, names)
     lines = ((place, None, row) for place, row in rows(queries, faults))
     questions = _texts_of_pool(queries, lines, task.languages, faults)
@@ -82,24 +82,26 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     answers: dict[str, set[str]] = defaultdict(set)
     for name, judged in grades.items():
         answers[shared[name]] |= judged.keys()
-    languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
-    _add_passages(languages, sought, passages, {name: name for name in questions}, grades)
+    languages = {lang: LanguageTexts() for lang in {*query_langs, *corpus_langs}}
+    _add_passages(languages, corpus_langs, passages, {name: name for name in questions}, grades)
     for name, (lang, text) in questions.items():
-        if lang in asked and name in grades:
+        if lang in query_langs and name in grades:
             other = f"another question of {lang!r}"
             with faults.at(queries, "$"):
                 languages[lang].ask(shared[name], text, name, min(answers[shared[name]]), other)
-    _require_questions(languages, asked, qrels, faults)
-    for lang in sought:
+    _require_questions(languages, query_langs, qrels, faults)
+    for lang in corpus_langs:
         if not faults.count and not languages[lang].passages:
             faults.add(corpus, "$", f"there is no passage of {lang!r} in the whole file")
     faults.check()
-    return collection(languages, options.limit, cluster="document", parallel=True, sought=sought)
+    return collection(
+        languages, options.limit, cluster="document", parallel=True, sought=corpus_langs
+    )
 
 
 def _add_passages(
     languages: Mapping[str, LanguageTexts],
-    sought: Sequence[str],
+    langs: Sequence[str],
     passages: Texts,
     keys: Mapping[str, str],
     grades: Grades,
@@ -107,7 +109,7 @@ def _add_passages(
     """Add the passages in these languages, each relevant to the questions that it is judged for."""
     row: dict[str, int] = {}
     for name, (lang, text) in passages.items():
-        if lang in sought:
+        if lang in langs:
             row[name] = len(languages[lang].passages)
             languages[lang].passages[name] = text
     for question, judged in grades.items():
@@ -118,9 +120,9 @@ def _add_passages(
 
 
 def _require_questions(
-    languages: Mapping[str, LanguageTexts], asked: Sequence[str], qrels: Path, faults: Faults
+    languages: Mapping[str, LanguageTexts], langs: Sequence[str], qrels: Path, faults: Faults
 ) -> None:
-    for lang in asked:
+    for lang in langs:
         if not faults.count and not languages[lang].questions:
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
 
@@ -128,9 +130,9 @@ def _require_questions(
 def _texts_by_language(
     path: Path, langs: list[str], known: Sequence[str] | None, faults: Faults
 ) -> Texts:
-    """Queries or passages of a file, in all its languages; where there is but one, rows need not name it.
+    """The queries or passages of a file, in all its languages; where there is only one, rows need not name it.
 
-    `known` are the only ones that there can be, if that is known.
+    `known`: the only languages that rows can be in, where they are known.
     """
     texts: Texts = {}
     wanted, every = set(langs), known or langs
@@ -144,7 +146,7 @@ def _texts_by_language(
                 raise ValueError(f"'language' is missing in a file of {len(every)} languages")
             if known is not None and lang not in known:
                 raise ValueError(
-                    f"'language' is {lang!r}, and the first line of the corpus names none"
+                    f"'language' is {lang!r}, but the first line of the corpus names no language"
                 )
             text = f"{row.get('title') or ''} {row.get('text') or ''}".strip()
             if not text or (known is not None and "text" not in row):
@@ -171,7 +173,7 @@ def _tabbed_grades(path: Path, questions: Texts, passages: Texts, faults: Faults
 def _texts_of_pool(
     path: Path, entries: Iterable[tuple[str, str | None, Any]], langs: Sequence[str], faults: Faults
 ) -> Texts:
-    """Texts by id; `entries` has each one's place, its id (None: it is in the entry) and entry."""
+    """Texts by id; `entries` has the place of each entry, its id (None: the entry states it) and the entry."""
     texts: Texts = {}
     for place, stated, entry in entries:
         with faults.at(path, place):
@@ -188,7 +190,7 @@ def _texts_of_pool(
 
 
 def _grades(path: Path, questions: Texts, passages: Texts, faults: Faults) -> Grades:
-    """The same of MIMO's lines."""
+    """Grades above 0 from MIMO's lines; a judgement of a text that is not there is a fault."""
     grades: Grades = {}
     readable = not faults.count
     for place, row in rows(path, faults):

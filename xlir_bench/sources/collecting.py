@@ -27,7 +27,7 @@ class ReadOptions:
     corpus_limit: int | None = None
     """Only the judged passages of a corpus on disk, and so many others."""
     passages: bool = True
-    """Whether to read a corpus on disk, too; without it, such a task gives its queries alone."""
+    """Whether to read a corpus on disk, too; if not, a task that has one gives its queries alone."""
     corpora: Path = Path()
     """Where corpora too large for memory are kept."""
     digests: Mapping[Path, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class LanguageTexts:
     answers: list[tuple[str, ...]] = field(default_factory=list)
     """The answers to each question, if no passage is judged: a passage that contains one of them counts."""
     oddities: Counter[str] = field(default_factory=Counter)
-    """How often something unusual occurs that is no fault; a note says so."""
+    """How often each unusual thing that is no fault occurs; notes report them."""
 
     def ask(
         self,
@@ -66,7 +66,7 @@ class LanguageTexts:
         cluster: str | None = None,
         other: str = "an earlier line",
     ) -> None:
-        """Add a question, in the cluster of its key unless another is stated; its id must be new."""
+        """Add a question, in the cluster of its key unless another is stated. `other` names what may have its id already."""
         if name in self.questions:
             raise ValueError(f"{name!r} is the id of {other}")
         self.questions[name] = text
@@ -128,8 +128,8 @@ def collection(
 ) -> Collection:
     """The collection of these texts, with the first `limit` queries of each language.
 
-    `sought`: the languages of passages, if these are not all.
-    `queries_are_passages`: query n of a language is its passage n, which is not relevant to itself.
+    `sought`: the languages of passages, if not all of `languages`.
+    `queries_are_passages`: query n of a language is also its passage n, which is not relevant to itself.
     """
     languages = dict(sorted(languages.items()))
     oddities = []
@@ -170,10 +170,10 @@ def collection(
 def _relevance(
     languages: Mapping[str, LanguageTexts], limit: int | None, queries_are_passages: bool
 ) -> dict[tuple[str, str], Relevance]:
-    """For every pair of languages with any: which passages are listed under the keys of which questions."""
+    """The relevance of every pair of languages that has any: a passage answers the questions whose key it is listed under."""
     names = list(languages)
     codes: dict[str, int] = {}
-    asked = {
+    question_codes = {
         lang: np.array([codes.setdefault(key, len(codes)) for key in texts.keys[:limit]], int)
         for lang, texts in languages.items()
     }
@@ -186,7 +186,7 @@ def _relevance(
     code, lang, passage, grade = np.array(relevant, np.int32).reshape(-1, 4).T.copy()
     relevance, shared = {}, Shared()
     for query_number, query_lang in enumerate(names):
-        query, place = equal_pairs(asked[query_lang], code)
+        query, place = equal_pairs(question_codes[query_lang], code)
         if queries_are_passages:
             other = (lang[place] != query_number) | (passage[place] != query)
             query, place = query[other], place[other]

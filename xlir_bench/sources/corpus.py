@@ -29,7 +29,7 @@ from xlir_bench.sources.rows import Faults
 from xlir_bench.untrusted import parse_json
 
 LAYOUT = 2
-"""Rises with what is on disk."""
+"""Is raised when the layout on disk changes."""
 ROWS = 4096
 """Passages that are read and checked together."""
 TEXTS, STATED = "passages.arrow", "corpus.json"
@@ -58,11 +58,11 @@ class StoredTexts(Sequence[str]):
 
     @property
     def digest(self) -> str:
-        """Of the corpus that they are from."""
+        """The digest of the corpus that the texts are from."""
         return self.path.parent.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Whoever they are sent to opens the file."""
+        """Sent to another process, the texts are a path, and that process opens the file."""
         return stored_texts, (self.path, self.table.column_names, self.prefix)
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class StoredTexts(Sequence[str]):
         return [self.prefix + text for text in texts]
 
     def _checked(self, start: int, count: int) -> Any:
-        """Some rows, checked: a damaged file may point to texts outside of it."""
+        """These rows, checked: a damaged file may point to texts outside of it."""
         import pyarrow as pa
 
         part = self.table.slice(start, count)
@@ -209,9 +209,9 @@ def stored_corpus(
 
 @contextmanager
 def _writable(folder: Path, faults: Faults) -> Iterator[Path]:
-    """The folder, which nobody removes meanwhile.
+    """The folder, which no other process removes before the block ends.
 
-    If the cache cannot be written, another for this run alone, and a note says so.
+    If the cache cannot be written, it is a folder for this run alone, and a note says so.
     """
     try:
         files.require_writable(folder, "the texts of a large corpus are read again by the next run")
@@ -234,6 +234,7 @@ def _write_passages(path: Path, passages: Iterable[Passage]) -> tuple[int, list[
     remaining = iter(passages)
     with pa.ipc.new_file(str(path), _schema()) as file:
         while batch := list(islice(remaining, ROWS)):
+            # Joined by a space, as those who publish scores join them.
             titles = [f"{p.title} " if p.title and p.text else p.title for p in batch]
             columns = [
                 [p.name for p in batch],
@@ -270,7 +271,7 @@ def _bytes(folder: Path) -> int:
 
 
 def remove_corpora(root: Path) -> int:
-    """Remove all but those being written (they are read again when needed); returns the bytes freed."""
+    """Remove all corpora but those being written; returns the bytes freed. Removed ones are read again when needed."""
     freed = 0
     for folder in root.glob("*"):
         size = _bytes(folder)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5
 PAUSE = 0.5
-"""Seconds before the second attempt; doubles from one to the next."""
+"""Seconds before the second attempt; twice as long before each further one."""
 CONNECT, READ = 15.0, 60.0
-"""Seconds until a server must have answered, and without a byte."""
+"""Seconds that connecting to a server may take, and that may pass between two bytes."""
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 ADVICE = "give a folder that has the files with --data ROOT"
 ELSEWHERE = "XLIR_CACHE names another folder for downloads"
@@ -61,13 +61,13 @@ class Download:
     most: int = MOST_DOWNLOAD
     """How many bytes it may have, where the size is not known."""
     member: str | None = None
-    """Its name in the archive at this address; digest and size are then those of the unpacked file."""
+    """The file's name in the archive at `url`, if it is in one; digest and size are then those of the unpacked file."""
     archive_sha256: str | None = None
-    """Of that archive."""
+    """The digest of that archive."""
 
     @property
     def part(self) -> Path:
-        """Where it grows."""
+        """The file that holds the bytes that have arrived."""
         return self.target.with_name(self.target.name + ".part")
 
     @property
@@ -84,12 +84,12 @@ class Download:
         return file_digest(path, "sha256") == self.sha256
 
     def discard(self) -> None:
-        """Remove what has come so far."""
+        """Remove what has arrived so far."""
         self.part.unlink(missing_ok=True)
         self.tag.unlink(missing_ok=True)
 
     def require_room(self, size: int) -> None:
-        """Refuse to begin what the disk has no room for."""
+        """Raise an error where the disk has no room for so many bytes more."""
         free = shutil.disk_usage(self.target.parent).free
         if size > free:
             raise XlirError(
@@ -127,8 +127,8 @@ def download(files: Sequence[Download], stage: str, progress: Progress) -> None:
                     archive = Download(file.url, place, file.archive_sha256, None, file.most)
                     if not archive.is_right(place):
                         _Transfer(client, archive, progress).run()
-                    alike = [other for other in files if other.member and other.url == file.url]
-                    _unpack(place, [other for other in alike if not other.is_right(other.target)])
+                    members = [other for other in files if other.member and other.url == file.url]
+                    _unpack(place, [other for other in members if not other.is_right(other.target)])
     finally:
         progress.finish()
 
@@ -162,7 +162,7 @@ def _unpack(archive: Path, files: Sequence[Download]) -> None:
 
 
 Member = tuple[str, int, int, IO[bytes]]
-"""Its name, its stated size, more than which does not come out, the most that it may be, and its content."""
+"""The name of a file in an archive, its stated size (no more is unpacked), the most that it may be, its content."""
 
 
 def _zip_members(archive: Path, wanted: Mapping[str, Download]) -> Iterator[Member]:
@@ -205,7 +205,7 @@ class _Transfer:
     file: Download
     progress: Progress
     shown: int = 0
-    """Bytes that progress shows; they are taken back if the file is begun anew."""
+    """Bytes that progress shows; they are subtracted if the file is begun anew."""
 
     def run(self) -> None:
         file = self.file
@@ -237,11 +237,11 @@ class _Transfer:
         kept = file.part.stat().st_size if file.part.is_file() else 0
         raise OutOfReachError(
             f"{file.url} did not come whole in {ATTEMPTS} attempts ({reason}); {kept:,} bytes "
-            f"are kept: run the same again to go on, or {ADVICE}"
+            f"are kept: run the same command again to continue, or {ADVICE}"
         )
 
     def _attempt(self, first: bool) -> bool:
-        """Add to the part what is missing; True if all of it came now."""
+        """Add to the part the bytes that are missing; True if all its bytes came in this attempt."""
         import httpx
 
         file = self.file
@@ -302,7 +302,7 @@ class _Transfer:
         return False
 
     def _write(self, response: httpx.Response, size: int, total: int | None) -> int:
-        """Append what comes to the part, which has `size` bytes and will have `total`; its size at the end."""
+        """Append what comes to the part, which has `size` bytes and will have `total`; returns its size at the end."""
         file = self.file
         ceiling = file.most if file.size is None else file.size
         if total is not None:
@@ -318,7 +318,7 @@ class _Transfer:
                 if tag.startswith('"') and tag.isascii():
                     file.tag.write_text(tag, encoding="ascii")
             self._show(size)
-            for chunk in response.iter_bytes():  # of any size: none is held back
+            for chunk in response.iter_bytes():  # as they come: none is held back
                 part.write(chunk)
                 size += len(chunk)
                 self._show(size)

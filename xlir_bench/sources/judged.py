@@ -32,11 +32,11 @@ from xlir_bench.tasks import Task, file_language
 
 ID_KEYS = ("docid", "_id", "id")
 Judgements = dict[tuple[str, str], int]
-"""Grade by query and passage, those of 0 too."""
+"""The grade of each judged query and passage, 0 included."""
 XOR_COLUMNS = ["id", "text", "title"]
 XOR_PASSAGES = "en"
 YES_OR_NO = ("yes", "no")
-"""Answers that many passages contain: the official evaluation leaves them out, and questions without another."""
+"""Answers that many passages contain: the official evaluation leaves them out, and questions that have no other answer."""
 
 
 def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -92,7 +92,7 @@ def _places(
 
 
 def _queries(path: Path, faults: Faults) -> dict[str, str]:
-    """Text by id."""
+    """The text of each query, by id."""
     queries: dict[str, str] = {}
 
     def parse(line: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _corpus(
 
 
 def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
-    """In the order of the files. Title and text stand together, as those who publish scores join them."""
+    """The passages, in the order of the files."""
     for path in docs:
         for place, row in rows(path, faults):
             with faults.at(path, place):
@@ -202,7 +202,7 @@ def _xor_questions(
 
 
 def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
-    """In the order of the file, whose cells are quoted as CSV's are."""
+    """The passages, in the order of the file, whose cells are quoted as in CSV."""
     table = csv.reader((line for _, line in read_lines(path, faults, str)), delimiter="\t")
     count, before = 0, faults.count
     while True:

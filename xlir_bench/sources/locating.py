@@ -24,7 +24,7 @@ from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language, 
 from xlir_bench.untrusted import read_json
 
 OF_QUERIES = ("queries", "qrels")
-"""Parts of the languages of queries, where those of passages are others."""
+"""The parts that only languages of queries need, where passages are in other languages."""
 LISTING = ".listing.json"
 
 
@@ -33,7 +33,7 @@ class DataFile:
     """A file of a task: what the task says about it, and what is on disk."""
 
     name: str
-    """In the task: a language, or a language and a part, ``sw.qrels``."""
+    """The file's name in the task: a language, or a language and a part, ``sw.qrels``."""
     stated: TaskFile
     path: Path
     sha256: str | None = None
@@ -155,16 +155,16 @@ def stated_files(
     """The files of the wanted languages by name; without `passages`, all but large corpora (``<lang>.docs``).
 
     A pattern is replaced by the files that it stands for: those of the hub's list, if one is stored or the hub
-    may be asked (`ask`), else those on disk. If there are none it stays, and names what is missing.
+    may be asked (`ask`), else those on disk. If there are none, the pattern stays, to name what is missing.
     """
-    asked = {*wanted_languages(task, langs)}
-    wanted = asked.union(task.passage_languages or ())
+    query_langs = {*wanted_languages(task, langs)}
+    wanted = query_langs.union(task.passage_languages or ())
     for lang in sorted(wanted - {file_language(name) for name in task.files}):
         raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
     stated = {
         name: file
         for name, file in task.files.items()
-        if file_language(name) in (asked if part_of(name) in OF_QUERIES else wanted)
+        if file_language(name) in (query_langs if part_of(name) in OF_QUERIES else wanted)
         and (passages or part_of(name) != "docs")
     }
     patterns = {name: file for name, file in stated.items() if "*" in file.path}
@@ -234,10 +234,10 @@ def list_on_hub(source: Source, home: str, kept: Path) -> list[TaskFile]:
 
     where: Any = {"repo_id": source.hub, "repo_type": "dataset", "revision": source.revision}
     try:
-        # Asked once: the list is asked for again and again, for 23 seconds, where nobody answers.
+        # One short request first: where no server answers, the list would be asked for again and again for 23 seconds.
         get_session().head(HfApi().endpoint, timeout=CONNECT)
         entries = list(islice(HfApi().list_repo_tree(recursive=True, **where), MOST_FILES))
-    except Exception as error:  # those of the HTTP library that the hub's library uses, too
+    except Exception as error:  # also errors of the HTTP library that the hub's library uses
         raise OutOfReachError(
             f"the hub's data set {source.hub} at {source.revision} cannot be listed"
             f" ({(str(error) or type(error).__name__).splitlines()[0]}); give a folder that has the"
@@ -259,7 +259,7 @@ def list_on_hub(source: Source, home: str, kept: Path) -> list[TaskFile]:
 
 
 def _place(folder: Path, file: TaskFile) -> Path:
-    """Where a file is; a user may have unpacked one that is published packed."""
+    """Where a file is; users may have unpacked a file that is published packed."""
     place = folder / file.path
     unpacked = place.with_suffix("")
     if place.suffix == ".gz" and unpacked.is_file() and not place.is_file():

@@ -1,7 +1,7 @@
 """Reads a data set in mteb's layout (`mtebtask` finds its files): corpora, queries and judgements by subset.
 
-What several subsets say of a language is put together: questions and passages that are the same are there once. So
-the passages of a language may be more than those of a subset, and each setting is scored on all of them.
+The subsets of a language are put together, and equal questions and passages are kept once. So a language may have more
+passages than a subset has, and each setting is scored on all of them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from xlir_bench.tasks import Task, file_language
 
 Paths = tuple[Path, ...]
 LARGE = 1 << 27
-"""A corpus of more packed bytes is kept on disk."""
+"""A corpus whose packed files have more bytes is kept on disk."""
 BLANK = "passages without any text"
 UNASKED = "judgements of queries that are not among the queries (left out, as mteb does)"
-PUT_TOGETHER = "passages of subsets that differ are one corpus here, so that scores are of more candidates than mteb's"
+PUT_TOGETHER = "passages of different subsets that are one corpus here, so that there are more candidates than in mteb"
 
 
 @dataclass(slots=True)
@@ -42,19 +42,19 @@ class _Subset:
     files: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def paths(self, part: str) -> Paths:
-        """The files of a part, by which it is known whether two subsets share it."""
+        """The files of a part: two subsets with the same files share the part."""
         return tuple(self.files[part])
 
 
 @dataclass(slots=True)
 class _Texts:
-    """Texts of a language from several files: each is there once, however many files have it."""
+    """The texts of a language from several files; a text that several files have is kept once."""
 
     by_id: dict[str, str] = field(default_factory=dict)
     names: dict[tuple[str, int], str] = field(default_factory=dict)
-    """The id of a text that one file has for the n-th time."""
+    """The kept id of a text that occurs for the n-th time in one file, by text and n."""
     read: dict[Paths, dict[str, str]] = field(default_factory=dict)
-    """By files: the id here of each id there."""
+    """By files: the kept id of each of their ids."""
 
     def add(self, label: str, paths: Paths, named_texts: Iterator[tuple[str, str]]) -> None:
         """Add the texts of some files, unless they were read already."""
@@ -87,22 +87,22 @@ def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str
 def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
     faults = Faults(f"the data of task {task.name!r}")
-    asked: dict[str, _Texts] = defaultdict(_Texts)
+    queries: dict[str, _Texts] = defaultdict(_Texts)
     judged: dict[str, dict[tuple[str, str], int]] = {}
-    sought: dict[str, dict[Paths, str]] = defaultdict(dict)
-    wanted: dict[str, set[str]] = defaultdict(set)
+    corpora: dict[str, dict[Paths, str]] = defaultdict(dict)
+    judged_passages: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, LanguageTexts] = defaultdict(LanguageTexts)
     subsets = _subsets(files, options.digests)
     for label, subset in subsets.items():
-        sought[subset.corpus_lang].setdefault(subset.paths("corpus"), label)
+        corpora[subset.corpus_lang].setdefault(subset.paths("corpus"), label)
         if (lang := subset.queries_lang) and (paths := subset.paths("queries")):
             oddities = languages[lang].oddities
-            asked[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities))
+            queries[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities))
             judged[label] = _judgements(subset.files["qrels"], faults)
-            wanted[subset.corpus_lang] |= {passage for _, passage in judged[label]}
+            judged_passages[subset.corpus_lang] |= {passage for _, passage in judged[label]}
     rows_of = {
-        lang: _add_passages(languages[lang], lang, groups, wanted[lang], options, faults)
-        for lang, groups in sorted(sought.items())
+        lang: _add_passages(languages[lang], lang, groups, judged_passages[lang], options, faults)
+        for lang, groups in sorted(corpora.items())
     }
     faults.check()
     answers: dict[str, dict[str, dict[tuple[str, int], int]]] = defaultdict(
@@ -111,7 +111,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     for label, grades in judged.items():
         subset = subsets[label]
         lang, passage_lang = subset.queries_lang, subset.corpus_lang
-        questions = asked[lang].read[subset.paths("queries")]
+        questions = queries[lang].read[subset.paths("queries")]
         known = rows_of[passage_lang][subset.paths("corpus")]
         for (query, passage), grade in grades.items():
             if query not in questions:
@@ -123,7 +123,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
                     subset.files["qrels"][0], "$",
                     f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
                 )  # fmt: skip
-    for lang, texts in asked.items():
+    for lang, texts in queries.items():
         for name in [name for name in texts.by_id if name in answers[lang]]:
             key = name if task.translated else f"{lang}:{name}"
             languages[lang].ask(name, texts.by_id[name], key, cluster=name)
@@ -138,7 +138,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         options.limit,
         cluster="question",
         parallel=task.translated,
-        sought=list(sought),
+        sought=list(corpora),
         notes=faults.notes,
     )
 
@@ -151,45 +151,45 @@ def _add_passages(
     options: ReadOptions,
     faults: Faults,
 ) -> dict[Paths, dict[str, int]]:
-    """Add the passages of a language; by files the rows of the passages that they call so.
+    """Add the passages of a language; returns, by files, the row of each passage by its id in these files.
 
-    A large corpus is read onto disk, several are put together.
+    A single large corpus is read onto disk, several corpora are put together in memory.
     """
     if len(groups) == 1 and sum(path.stat().st_size for path in (*groups,)[0]) > LARGE:
         (paths,) = groups
         digests = [options.digests[path] for path in paths]
         folder = corpus_folder(options.corpora, digests, reader="mteb")
-        found = _texts(paths, "corpus", lang, faults, Counter())
-        passages = (Passage(name, "", text) for name, text in found)
+        texts = _texts(paths, "corpus", lang, faults, Counter())
+        passages = (Passage(name, "", text) for name, text in texts)
         language.stored = stored_corpus(folder, lang, passages, faults, paths[0])
         if language.stored is None:  # there were faults
             return {paths: {}}
         return {paths: cast(StoredTexts, language.stored.ids).positions(sorted(judged))}
-    texts = _Texts()
+    merged = _Texts()
     for paths, label in groups.items():
-        texts.add(label, paths, _texts(paths, "corpus", lang, faults, language.oddities))
-    language.passages = texts.by_id
-    row = {name: number for number, name in enumerate(texts.by_id)}
-    if any(len(names) < len(row) for names in texts.read.values()):
+        merged.add(label, paths, _texts(paths, "corpus", lang, faults, language.oddities))
+    language.passages = merged.by_id
+    row = {name: number for number, name in enumerate(merged.by_id)}
+    if any(len(names) < len(row) for names in merged.read.values()):
         language.oddities[PUT_TOGETHER] = len(row)
     return {
-        paths: {there: row[here] for there, here in names.items()}
-        for paths, names in texts.read.items()
+        paths: {name: row[kept] for name, kept in names.items()}
+        for paths, names in merged.read.items()
     }
 
 
 def _subsets(files: Mapping[str, Path], digests: Mapping[Path, str]) -> dict[str, _Subset]:
-    """The subsets of these files, of which equal ones are read once.
+    """The subsets of these files; equal files are read once.
 
-    Where a language is not wanted, some have no queries and others no corpus.
+    Where a language is not wanted, a subset may lack its queries or its corpus.
     """
-    first: dict[str, Path] = {}
+    by_digest: dict[str, Path] = {}
     subsets: dict[str, _Subset] = defaultdict(_Subset)
     for name in sorted(files):
         part, label = name.split(".")[1:3]
         subset = subsets[label]
         path = files[name]
-        subset.files[part].append(first.setdefault(digests[path], path))
+        subset.files[part].append(by_digest.setdefault(digests[path], path))
         if part == "corpus":
             subset.corpus_lang = file_language(name)
         else:
@@ -200,7 +200,7 @@ def _subsets(files: Mapping[str, Path], digests: Mapping[Path, str]) -> dict[str
 def _texts(
     paths: Paths, part: str, lang: str, faults: Faults, oddities: Counter[str]
 ) -> Iterator[tuple[str, str]]:
-    """Queries, or passages behind their titles; of those some may have no text at all."""
+    """The ids and texts of queries, or of passages, which begin with their title and may have no text at all."""
     names: set[str] = set()
     for path in paths:
         for place, row in rows(path, faults):

@@ -2,8 +2,8 @@
 
     <subset>-corpus/<split>-00000-of-00001.parquet     <subset>-queries/…     <subset>-qrels/…
 
-A subset is a language, or a pair of which that of the corpus comes first. Other layouts that the hub has are found
-too: without subsets, a folder a subset, judgements in ``data`` or ``default``, JSON Lines, ``qrels/<split>.tsv``.
+A subset is a language, or a pair of languages, that of the corpus first. Other layouts of the hub are read too: without
+subsets, with a folder for each subset, judgements in ``data`` or ``default``, JSON Lines, ``qrels/<split>.tsv``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ KINDS = ("parquet", "jsonl", "jsonl.gz", "tsv")
 PARTS = {"query": "queries", "default": "qrels", "data": "qrels"}
 """Other names of the three parts."""
 NO_SUBSETS = (*PARTS, "corpus", "queries", "qrels")
-"""Folders that a file of its own name lies in are no subsets."""
+"""A folder of one of these names holds the files of a part, and is no subset."""
 SPLITS = ("test", "dev", "devtest", "validation", "train")
-"""Which judgements are taken, the first that there are."""
+"""The split whose judgements are used is the first of these that has any."""
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -50,7 +50,7 @@ class Subset(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What the name of a file says of it."""
+    """What the name of a file says about the file."""
 
     part: str
     split: str
@@ -59,7 +59,7 @@ class _Entry(NamedTuple):
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a folder, in order, found as they are asked for: there may be a whole disk of them."""
+    """The files of a folder, in order, found one after another: there may be a whole disk of them."""
     for name, folders, files in os.walk(folder):
         folders.sort()
         yield from (Path(name) / file for file in sorted(files))
@@ -86,17 +86,18 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
         source = Source(hub=match[1], revision=commit)
         stated |= {"source": source, "homepage": f"https://huggingface.co/datasets/{match[1]}"}
     subsets = _subsets(spec, files, home, langs)
-    asked = {s.queries_lang for s in subsets}
-    sought = {s.corpus_lang for s in subsets}
+    query_langs = {s.queries_lang for s in subsets}
+    corpus_langs = {s.corpus_lang for s in subsets}
     pairs = {(s.queries_lang, s.corpus_lang) for s in subsets}
     translated = _translated(subsets, None if home else place)
     kinds = {
-        Kind.MONOLINGUAL if asked == searched else Kind.CROSS_LINGUAL for asked, searched in pairs
+        Kind.MONOLINGUAL if query_lang == corpus_lang else Kind.CROSS_LINGUAL
+        for query_lang, corpus_lang in pairs
     }
-    several = len(sought) > 1 and len(pairs) > len(asked)
+    several = len(corpus_langs) > 1 and len(pairs) > len(query_langs)
     if translated or several:
         kinds |= {Kind.MULTILINGUAL, *([Kind.CROSS_LINGUAL] if translated else [])}
-    whole = translated or len(pairs) == len(asked) * len(sought)
+    whole = translated or len(pairs) == len(query_langs) * len(corpus_langs)
     return task_of_ones_own(
         name,
         title=spec if home else name,
@@ -105,8 +106,8 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
         kinds=[kind for kind in Kind if kind in kinds],
         measures=["ndcg@10", "ndcg@20", "mrr", "recall@10", "recall@20", "recall@100"],
         files=_named(subsets),
-        languages=sorted(asked),
-        passage_languages=None if sought == asked else sorted(sought),
+        languages=sorted(query_langs),
+        passage_languages=None if corpus_langs == query_langs else sorted(corpus_langs),
         pairs=None if whole else sorted(pairs),
         translated=translated,
         **stated,
@@ -116,7 +117,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
 def _on_hub(
     repo: str, revision: str | None, home: str, offline: bool
 ) -> tuple[str, list[TaskFile]]:
-    """The commit and files of a data set: as they were listed first, else as the hub lists them now."""
+    """The commit and files of a data set, as an earlier run listed them, else as the hub lists them now."""
     kept = data_cache() / home / LISTING
     files = kept_listing(kept)
     commits = {m[0] for file in files if (m := COMMIT.search(file.url or ""))}
@@ -124,7 +125,7 @@ def _on_hub(
         return commits.pop(), files
     if offline:
         raise OutOfReachError(
-            f"--task mteb:{repo}: its files were never listed here, and nothing is asked offline; run"
+            f"--task mteb:{repo}: its files were never listed on this machine, and offline the hub is not asked; run"
             f" `xlir-bench data fetch mteb:{repo}` first, or give a folder"
         )
     commit = revision if revision and COMMIT.fullmatch(revision) else _commit(repo, revision)
@@ -137,7 +138,7 @@ def _commit(repo: str, revision: str | None) -> str:
 
     try:
         return str(HfApi().dataset_info(repo, revision=revision).sha)
-    except Exception as error:  # those of the HTTP library that the hub's library uses, too
+    except Exception as error:  # also errors of the HTTP library that the hub's library uses
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if not isinstance(error, HfHubHTTPError):
             raise OutOfReachError(
@@ -184,7 +185,7 @@ def _subsets(
 
 
 def _of_split(entries: Sequence[_Entry], split: str) -> list[TaskFile]:
-    """The files of a split, or of the only one that there is; of several forms of it, parquet."""
+    """The files of a split, or of the only split there is; in several formats, those of the first in `KINDS`."""
     alone = len({entry.split for entry in entries}) == 1
     entries = [entry for entry in entries if alone or entry.split == split]
     kind = min((entry.kind for entry in entries), key=KINDS.index, default="")
@@ -202,9 +203,9 @@ def _languages(subset: str, langs: Sequence[str] | None) -> tuple[str, str]:
 
 
 def _translated(subsets: Sequence[Subset], folder: Path | None) -> bool:
-    """Whether the queries of all languages are translations: each within its language, with the same judgements.
+    """Whether the queries of all languages are translations: each subset has one language, and all the same judgements.
 
-    Digests are those that the hub states, or of the files in the folder.
+    Judgements are compared by the digests that the hub states, or by those of the files in the folder.
     """
     if len(subsets) < 2 or any(s.queries_lang != s.corpus_lang for s in subsets):
         return False
@@ -218,8 +219,8 @@ def _translated(subsets: Sequence[Subset], folder: Path | None) -> bool:
 
 
 def _named(subsets: Sequence[Subset]) -> dict[str, TaskFile]:
-    """The files by language, part and subset; what several subsets have alike is one file."""
-    first: dict[str, TaskFile] = {}
+    """The files, named by language, part and subset; equal files of several subsets are one file."""
+    by_digest: dict[str, TaskFile] = {}
     named = {}
     for subset in subsets:
         label = subset.name.replace(".", "_") or "all"
@@ -227,6 +228,6 @@ def _named(subsets: Sequence[Subset]) -> dict[str, TaskFile]:
         for part, files in subset.files.items():
             lang = langs.get(part, subset.queries_lang)
             for number, file in enumerate(files):
-                file = first.setdefault(file.sha256, file) if file.sha256 else file
+                file = by_digest.setdefault(file.sha256, file) if file.sha256 else file
                 named[f"{lang}.{part}.{label}.{number:04d}"] = file
     return named

@@ -75,8 +75,8 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
     first = next(_objects(folder / paths[""], faults), {})
     if "lang" in first and "language" not in first and langs is None:
         raise InputError(
-            f"--task beir:{folder}: its rows name no 'language' but a 'lang': rename it, or say with --langs in which one"
-            " language all are"
+            f"--task beir:{folder}: its rows name no 'language' but a 'lang': rename it, or name with --langs the one"
+            " language of all rows"
         )
     if "language" in first:
         rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part], faults))
@@ -106,30 +106,30 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     _require_files("mlir", folder, paths.values())
     faults = Faults(str(folder))
     rows = _objects(folder / paths["queries"], faults)
-    asked = {str(row["lang"]) for row in rows if "lang" in row}
+    query_langs = {str(row["lang"]) for row in rows if "lang" in row}
     passages = (p for row in _objects(folder / paths["corpus"], faults) for p in row.values())
-    sought = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
-    if not asked or not sought:
-        where, what = ("corpus", "passage") if asked else ("queries", "query")
+    corpus_langs = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
+    if not query_langs or not corpus_langs:
+        where, what = ("corpus", "passage") if query_langs else ("queries", "query")
         raise InputError(
             f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
             + (f"; {faults}" if faults.count else "")
         )
-    sides = {"queries": asked, "corpus": sought, "qrels": asked}
+    langs_of = {"queries": query_langs, "corpus": corpus_langs, "qrels": query_langs}
     return task_of_ones_own(
         folder.resolve().name,
         format="mlir",
         description="Judged queries of several languages over one pool of passages in several.",
-        kinds=list(Kind) if len(sought) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
+        kinds=list(Kind) if len(corpus_langs) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
         measures=["ndcg@20", "ndcg@10", "ndcg@100", "mrr@20", "recall@20", "recall@100"],
         files={
             f"{lang}.{part}": TaskFile(path=paths[part])
-            for part, langs in sides.items()
+            for part, langs in langs_of.items()
             for lang in langs
         },
         folder=folder,
-        languages=sorted(asked),
-        passage_languages=None if sought == asked else sorted(sought),
+        languages=sorted(query_langs),
+        passage_languages=None if corpus_langs == query_langs else sorted(corpus_langs),
     )
 
 
@@ -146,16 +146,16 @@ def is_code(lang: str) -> bool:
 
 
 OWN = "your own"
-"""What facts of a task say where nobody has stated them."""
+"""The value of a task's facts, such as its licence, where nobody has stated them."""
 
 
 def is_own(task: Task) -> bool:
-    """Whether it was made from what lies in a folder or file of the user's, and states nothing else."""
+    """Whether a task was made from a folder or file of the user's own, and states no such facts."""
     return task.homepage == OWN
 
 
 def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
-    """A task of a user's own data, of this name; facts that are not stated are "your own"."""
+    """A task of a user's own data, named after `stem`; facts that are not stated are "your own"."""
     facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), OWN)
     facts |= {"languages": sorted({file_language(name) for name in files})}
     facts |= {"source": Source(bundled=True), "title": stem}
@@ -168,5 +168,5 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
 
 
 def _objects(path: Path, faults: Faults) -> Iterator[dict[str, Any]]:
-    """The objects of JSON Lines; what is wrong with other lines the reader says later."""
+    """The objects of a file of JSON Lines; the reader of the task reports its faults later."""
     return (row for _, row in read_lines(path, faults, json_object))

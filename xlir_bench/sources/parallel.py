@@ -23,18 +23,18 @@ from xlir_bench.sources.rows import Faults, read_lines, rows, text_of, texts_of
 from xlir_bench.tasks import Task, file_language
 
 Sentence = tuple[str, str]
-"""A language and a text, or what names it there."""
+"""A language, and a text or the id of its text in that language."""
 IMAGE = "image/key"
 TICO_HEADER = ["sourceLang", "targetLang"]
 MOST_CAPTIONS = 100
-"""Of an image in a language: each is relevant to every other."""
+"""The most captions of an image in a language: each is relevant to every other, so pairs grow with the square."""
 
 
 def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """Parallel text, ``{"id", "text": {lang: …}}``, or pairs (`read_pairs`): a text finds its translation.
 
     Every text is a query and a candidate. There are only settings across languages: among candidates of its own
-    language a query would find itself. If every row has a ``doc``, the rows of one move together.
+    language a query would find itself. If every row has a ``doc``, the rows of one document are one cluster.
     """
     if any(is_pairs(path) for path in files.values()):
         languages = _languages_of_pairs(task, files)
@@ -69,14 +69,14 @@ class Pair:
 
     sentences: tuple[Sentence, Sentence]
     id: str | None
-    """Where the file has one, translations into other languages share it."""
+    """The id, where the file has one; translations into other languages share it."""
 
 
 def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
-    """The pairs of a file, with their places, white space made single.
+    """The pairs of a file, with their places; runs of white space become one space.
 
-    Lines are ``lang<TAB>lang<TAB>text<TAB>text``, as Tatoeba's test sets are; those of TICO-19 have a header, and an id
-    (``wiki_9:30``), a URL, a licence and a translator behind.
+    Lines are ``lang<TAB>lang<TAB>text<TAB>text``, as in Tatoeba's test sets. A file of TICO-19 has a header, and after
+    the texts an id (``wiki_9:30``), a URL, a licence and a translator.
     """
     for place, cells in read_lines(path, faults, _cells):
         with faults.at(path, place):
@@ -126,11 +126,11 @@ def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, Lang
     for (lang, key), text in texts.items():
         if lang in languages:
             group = str(groups[lang, key])
-            # Translations share their name; where a language has several, the others have their own.
-            known = languages[lang]
-            name = group if group not in known.questions else f"{group}.{len(known.keys)}"
-            known.ask(name, text, group, documents[lang, key])
-            known.answer(name, text, group)
+            # Translations share an id; further texts of the group in one language have ids of their own.
+            of_lang = languages[lang]
+            name = group if group not in of_lang.questions else f"{group}.{len(of_lang.keys)}"
+            of_lang.ask(name, text, group, documents[lang, key])
+            of_lang.answer(name, text, group)
     return languages
 
 
@@ -193,7 +193,7 @@ def _captions_in(row: Mapping[str, Any], lang: str) -> list[str]:
 
 
 def read_belebele(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """Belebele, a file a language: a question finds the passage that it was asked of.
+    """Belebele, a file for each language: a question finds the passage that it was asked about.
 
     A passage is identified by its `link` in every language, a question by its `link` and `question_number`. The
     answers to choose from are not used.
@@ -217,10 +217,10 @@ def _questions(path: Path, langs: list[str], faults: Faults) -> dict[str, Langua
 
 
 def read_aligned(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """Parallel text as FLORES-200 and NTREX-128 publish it: a text file a language, line n the translation of line n.
+    """Parallel text as FLORES-200 and NTREX-128 publish it: a text file for each language, with translations on the same line.
 
     A task names them ``<lang>.text``; ``<lang>.documents``, shared by all, has the document of each line in its first
-    column, with or without a header: the texts of one move together. All faults are reported at once.
+    column, with or without a header: the texts of one document are one cluster. All faults are reported at once.
     """
     faults = Faults(f"the data of task {task.name!r}")
     langs = sorted({file_language(name) for name in files})

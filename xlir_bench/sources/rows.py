@@ -34,9 +34,9 @@ KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 class Faults:
-    """Collects faults, to report them in one message; `where` says what they are found in.
+    """Collects faults, to report them in one message; `where` names the data that has them.
 
-    `notes`: what is no fault, and said in the result.
+    `notes`: remarks that are no faults, for the result.
     """
 
     def __init__(self, where: str = "") -> None:
@@ -63,7 +63,7 @@ class Faults:
             self.add(file, place, str(error))
 
     def validated(self, file: Path, place: str, model: type[Model], value: Any) -> Model | None:
-        """A JSON value as `model` declares it; None, with the faults added, if it is not so."""
+        """A JSON value as `model` declares it; None, with its faults added, if it does not fit."""
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -111,9 +111,9 @@ def json_object(line: str) -> dict[str, Any]:
 def read_lines(
     path: Path, faults: Faults, parse: Callable[[str], Row], blank: bool = False
 ) -> Iterator[tuple[str, Row]]:
-    """What `parse` makes of each line that is not blank (or each), with its place (``line 7``), up to a broken one.
+    """What `parse` makes of each line, with its place (``line 7``), up to a line that cannot be read.
 
-    Where `parse` raises ValueError is a fault.
+    Blank lines are skipped unless `blank`. A line for which `parse` raises ValueError is a fault.
     """
     number = count = 0
     try:
@@ -162,7 +162,7 @@ def text_of(row: dict[str, Any], key: str) -> str:
 
 
 def tabbed_judgement(line: str) -> dict[str, Any]:
-    """A line of BEIR's judgements, or their header."""
+    """A line of BEIR's judgements, or of their header, by column."""
     cells = line.rstrip("\r\n").split("\t")
     if len(cells) != len(QREL_COLUMNS) and cells[0] != QREL_COLUMNS[0]:
         raise ValueError(f"wants query-id, corpus-id and score, has {plural(len(cells), 'cell')}")
@@ -172,7 +172,7 @@ def tabbed_judgement(line: str) -> dict[str, Any]:
 def judgements(
     path: Path, faults: Faults, parse: Callable[[str], dict[str, Any]]
 ) -> Iterator[tuple[str, str, str, int]]:
-    """The place, query, passage and grade of each judgement; `parse` gives lines BEIR's columns."""
+    """The place, query, passage and grade of each judgement; `parse` turns a line into BEIR's columns."""
     query, passage, grade = QREL_COLUMNS
     for place, row in rows(path, faults, parse):
         if row.get(query) == query:

@@ -1,6 +1,6 @@
 """Reads SQuAD's layout and two that are built on it: LAReQA and TyDiQA GoldP.
 
-SQuAD: a question finds its paragraph among the distinct paragraphs of its language; answers inside are not used.
+SQuAD: a question finds its paragraph among the distinct paragraphs of its language; its answers are not used.
 TyDiQA GoldP: the same, where one file has the questions of all languages.
 LAReQA: paragraphs carry their sentences and sentence breaks. Every sentence of every paragraph is a candidate, not
 de-duplicated; the relevant one is the sentence whose break interval ``[start, end)`` contains ``answer_start``.
@@ -32,7 +32,7 @@ Node = TypeVar("Node", bound=Hashable)
 CONTEXT = "sentence+context"
 PARAGRAPH = "paragraph"
 MOST_TEXT = 1 << 28
-"""Characters of the candidates of a language that each hold their paragraph."""
+"""The most characters of all candidates of a language, where each candidate repeats its paragraph."""
 TYDIQA = {
     "ar": "arabic",
     "bn": "bengali",
@@ -52,7 +52,7 @@ DIFFERS = "sentences that differ from the text between their breaks (the sentenc
 BLANK = "sentences without any text"
 REPEATED = "sentences that repeat another of their language (kept, not de-duplicated)"
 
-# One wrong item is enough to refuse a list: a fault for each would fill the memory.
+# A list is refused at its first wrong item: a fault for each item could fill the memory.
 List = Annotated[list[T], Field(fail_fast=True)]
 
 
@@ -115,7 +115,7 @@ def read_squad(
     options: ReadOptions,
     prefixes: Mapping[str, str] | None = None,
 ) -> Collection:
-    """Questions and the distinct paragraphs they are about; with `prefixes`, questions whose id begins so.
+    """Questions and the distinct paragraphs they are about; of a language in `prefixes`, questions whose id begins with it.
 
     All faults of the files are reported at once.
     """
@@ -128,7 +128,7 @@ def read_squad(
 
 
 def read_tydiqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The same; of each file only the questions of its language, which their ids begin with."""
+    """TyDiQA GoldP: a file may hold all languages, and the id of a question begins with its language."""
     prefixes = {lang: f"{TYDIQA.get(lang, lang)}-" for lang in task.languages}
     return read_squad(task, files, options, prefixes)
 
@@ -287,10 +287,10 @@ def _paragraphs(
 
 
 def joined_labels(titles: Mapping[Node, str], groups: Sequence[Sequence[Node]]) -> dict[Node, str]:
-    """A label for each node, the same for all that the groups join and for no other.
+    """A label for each node, shared by exactly those nodes that the groups join, directly or through others.
 
-    The label is the first title of the joined nodes in code-point order; where two sets of nodes would have the
-    same, the later one is numbered.
+    The label is the first title of the joined nodes in code-point order; where two sets of joined nodes would have
+    the same label, that of the later one is numbered.
 
     >>> joined_labels({1: "Plant cell", 2: "Pflanzenzelle", 3: "Oni"}, [[1, 2]])
     {1: 'Pflanzenzelle', 2: 'Pflanzenzelle', 3: 'Oni'}
