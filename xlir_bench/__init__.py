@@ -74,8 +74,8 @@ def __getattr__(name: str) -> Any:
     if name == "train_hybrid":
         import_module(f"{__name__}.extras").require("train", name)
     # `xlir_bench.train` is the subpackage, so its function has a longer name here.
-    there = {"train_hybrid": "train"}.get(name, name)
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), there)
+    attribute = {"train_hybrid": "train"}.get(name, name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), attribute)
 
 
 def __dir__() -> list[str]:

@@ -50,7 +50,9 @@ def groups(numbers: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def order_by(first: Ints, second: Ints) -> Ints:
-    """The order of rows by one number, then by another, each from 0 and of 32 bits: six times as fast as `lexsort`.
+    """The order of rows by one number, then by another; both of at most 32 bits, and not below 0.
+
+    It is six times as fast as `lexsort`.
 
     >>> order_by(np.array([1, 1, 0]), np.array([7, 5, 9])).tolist()
     [2, 1, 0]

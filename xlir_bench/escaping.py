@@ -18,7 +18,7 @@ UNSAFE = ("Cc", "Cf", "Cs", "Co")
 LINE_ENDS = "\u2028\u2029"
 HIDDEN = "***"
 BODY_FLAG = "--http-body"
-"""Its values may hold keys."""
+"""The flag whose values may hold keys."""
 _USERINFO = re.compile(r"\b(https?:/*)(?!https?:)[^\s/?#'\"]+@", re.IGNORECASE)
 _QUERY = re.compile(r"(\bhttps?:[^\s?#'\"]*\?)([^\s#'\"]+)", re.IGNORECASE)
 _FOLDERS = re.compile(r"(^|[=:,#])(?:[A-Za-z]:)?[/\\](?:[^/\\]+[/\\])*(?=[^/\\])")

@@ -31,13 +31,13 @@ LONGEST = 100
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """What Windows takes for a device."""
 LONGEST_LINE = 1 << 24
-"""Bytes of a line of data. JSON of that size takes 400 MB of memory where it is all empty lists."""
+"""The most bytes of a line of data. JSON of that size takes 400 MB of memory where it is all empty lists."""
 MOST_UNPACKED = 100
 """How many times its size a file may unpack to; text packs to a tenth, the most repetitive to a fiftieth."""
 ALWAYS_UNPACKED = 1 << 24
 """Bytes that any file may unpack to."""
 ABANDONED = 3600
-"""Seconds after which a temporary file counts as abandoned where its lock cannot be seen: that of another machine."""
+"""Seconds after which a temporary file is abandoned if its lock cannot be seen, as on another machine."""
 HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """Is in the names of temporary files: machines that share a folder may not see each other's locks."""
 ELSEWHERE = "name another place with --output"

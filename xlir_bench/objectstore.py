@@ -117,7 +117,7 @@ def _system(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _reached(url: str, *passed: type[Exception]) -> Iterator[None]:
-    """Turn any error of a package into one that says in a line what failed; errors of the types `passed` pass."""
+    """Turn any failure to reach the store into an error of one line; exceptions of the types `passed` stay as they are."""
     try:
         yield
     except Exception as error:

@@ -89,7 +89,7 @@ class Queries:
     """The queries of one language, in the order of their file."""
 
     ids: tuple[str, ...]
-    """Unique within the language; a translation has the same one."""
+    """Unique within the language; translations share an id."""
     texts: Sequence[str]
     clusters: tuple[str, ...]
     """Queries of one cluster (article, document or question) move together in resampling; so do translations."""
@@ -104,7 +104,7 @@ class Passages:
     texts: Sequence[str]
     """`TextsOnDisk`, where the corpus lies on disk."""
     bodies: Sequence[str] | None = None
-    """The texts without titles, where answers are looked for in them."""
+    """The texts without titles, if passages are searched for answers."""
 
 
 @runtime_checkable
@@ -113,7 +113,7 @@ class TextsOnDisk(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of the corpus: equal for the same texts in the same order."""
+        """The digest of the corpus: equal for the same texts in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ class Collection:
     """By language, the answers to each query, where a passage counts if it contains one: no relevance is known
     then, and a query without answers is not scored."""
     own: Mapping[str, Ints] = field(default_factory=dict)
-    """By language, where queries are candidates themselves: the row of each among the passages. It is left out of
-    the pool for its own query."""
+    """By language, where queries are candidates themselves: the row of each query among the passages. It is left out
+    of the pool of that query."""
 
     def texts(self, role: Role, lang: str) -> Sequence[str]:
         """The texts of one role and language."""
@@ -185,7 +185,7 @@ class Ranking:
     top: Ints | None = None
     """Pool positions of the best passages, best first, a row for each of `scored`; padded with -1."""
     answered: Ints | None = None
-    """Where answers decide: the rows of the queries that have any."""
+    """Where answers decide: the rows of the queries that have answers."""
     top_scores: Floats | None = None
     """Scores of `top`."""
     ties: Ints | None = None
@@ -227,7 +227,7 @@ class TokenCounts:
 
 
 class Progress(Protocol):
-    """Is told of progress, to show it; nothing below the command line prints."""
+    """Shows progress; nothing below the command line prints."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """A stage of `total` units begins."""
@@ -244,11 +244,11 @@ class Noting(Protocol):
     """A `Progress` that can also show a remark, such as the loss."""
 
     def note(self, text: str) -> None:
-        """Show this until the next one."""
+        """Show `text` until the next remark."""
 
 
 Evaluate = Callable[[Any], Mapping[str, float]]
-"""From a model in training to figures by name; whoever starts the training passes it."""
+"""Gives the figures of a model in training, by name; the caller of the training passes it."""
 
 
 def followed(items: Sequence[Item], progress: Progress, stage: str, unit: str) -> Iterator[Item]:

@@ -11,7 +11,7 @@
 
 It is written whole or not at all and never changed; it is opened when it is read and closed after. Two runs
 that write the same shard write the same file. Its content may be damaged unless `is_sound` has checked its
-digest; that the system fails to read it does not mean that it is damaged.
+digest; an error of the system while it is read is no sign of damage.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 TASK_NAME = r"^[a-z0-9][a-z0-9.-]*$"
 Name = Annotated[str, Field(pattern=TASK_NAME)]
 MOST_PARTS = 10_000
-"""Numbered files of a language."""
+"""The most numbered files of a language."""
 MOST_FILES = 100_000
-"""Files that a task may name."""
+"""The most files that a task may name."""
 MOST_LANGUAGES = 2_000
-"""Languages of a run with monolingual settings only: counting articles by language takes their square."""
+"""The most query or passage languages of a run: counting articles by language takes their square."""
 MOST_PAIRS = 100_000
-"""Query languages times passage languages: each pair is searched and kept in memory."""
+"""The most pairs of query and passage language: each pair is searched and kept in memory."""
 
 
 class _Stated(BaseModel):
@@ -100,7 +100,7 @@ class Source(_Stated):
     """Address of a file, with ``{lang}``; absent where the files are bundled with the package."""
     bundled: bool = False
     hub: str | None = None
-    """A data set of the model hub; its files are below the first folder of their paths here."""
+    """A data set of the model hub; a path here is a first folder, then the path on the hub."""
     revision: str | None = None
     """Its commit."""
 
@@ -334,7 +334,7 @@ def validated_name(name: str) -> str:
 def read_task(path: Path) -> Task:
     """The task of one TOML file; its first faults are reported at once.
 
-    With ``like = "xquad-r"``, whatever it does not state is as in the file of that task, beside it.
+    With ``like = "xquad-r"``, what it does not state is taken from ``xquad-r.toml`` beside it.
     """
     stated = read_toml(path)
     if "like" in stated:

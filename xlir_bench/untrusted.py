@@ -1,7 +1,7 @@
 """Reads untrusted data, JSON, TOML, tables and arrays, against a declared shape.
 
 A file may be damaged, foreign or hostile. Whatever is wrong with it becomes one `InputError` of a line or
-two that names the file. `parse_json` raises the reason alone, for those who collect the faults of many lines.
+two that names the file. `parse_json` raises the reason alone, for callers that collect the faults of many lines.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Lone = Literal["refuse", "replace", "keep"]
 """What becomes of half a surrogate pair."""
 
 SHOWN = 8
-"""Faults that one message names."""
+"""The most faults that one message names."""
 LONGEST = 120
-"""Characters of a value, a key or a reason in a message."""
+"""The most characters of a value, a key or a reason in a message."""
 ROWS_A_BYTE = 64
 """The most rows that a table may state for each byte of its file: more would fill the memory."""
 FAILURES = (ValueError, RecursionError, ArithmeticError, TypeError, KeyError, AttributeError)
@@ -128,7 +128,7 @@ def load_json(path: Path, remedy: str = "", lone: Lone = "refuse", strict: bool 
 
 
 def read_json(path: Path, model: type[T], what: str, remedy: str = "", lone: Lone = "refuse") -> T:
-    """What a JSON file holds, as `model` declares it; `what` is what it should be: "a result"."""
+    """What a JSON file holds, as `model` declares it; `what` names it in messages, such as "a result"."""
     return validated(model, load_json(path, remedy, lone), path, what, remedy)
 
 
@@ -234,7 +234,7 @@ def _column(name: str, column: pa.ChunkedArray, holds: Holds) -> pa.ChunkedArray
     is_a, dictionary = pa.types, pa.dictionary(pa.int32(), pa.string())
     if column.null_count:
         raise ValueError(f"column {name} has rows without a value")
-    if not len(column):  # a column without a row is of no type that says anything
+    if not len(column):  # the type of a column without rows says nothing
         types = {"text": dictionary, "a whole number": pa.int32(), "a finite number": pa.float64()}
         return pa.chunked_array([], types[holds])
     if holds == "text":

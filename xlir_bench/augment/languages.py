@@ -1,4 +1,4 @@
-"""Codes of a language in translation models, which write them in different ways, and in data."""
+"""The codes of languages in translation models, which differ by layout, and in data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ M2M100: Mapping[str, str] = {
     "fil": "tl", "nb": "no", "nn": "no", "nso": "ns", "zh-Hans": "zh", "zh-Hant": "zh",
     "zh-CN": "zh", "zh-TW": "zh",
 }  # fmt: skip
-"""Where M2M100 differs from the data's own codes."""
+"""The codes of M2M100, where they differ from the data's own."""
 MACRO: Mapping[str, tuple[str, ...]] = {
     "ar": ("ara",), "az": ("aze_Latn", "aze"), "et": ("est",), "fa": ("fas", "pes"), "ku": ("kur_Latn",),
     "lv": ("lav",), "mg": ("mlg",), "mn": ("mon",), "ms": ("msa", "zsm_Latn"), "ne": ("nep",),
@@ -53,7 +53,7 @@ MACRO: Mapping[str, tuple[str, ...]] = {
     "zh-CN": ("cmn_Hans", "zho_Hans"), "zh-Hant": ("cmn_Hant", "zho_Hant"),
     "zh-TW": ("cmn_Hant", "zho_Hant"),
 }  # fmt: skip
-"""Where Marian's models name a language by another code of three letters than FLORES."""
+"""Codes of Marian's models, where they are not those of FLORES."""
 
 
 def own_code(lang: str) -> str:

@@ -51,7 +51,7 @@ def with_query_form(collection: Collection, form: QueryForm, lexicon: Path | Non
 
 
 def lower(text: str, lang: str) -> str:
-    """Small letters, and no punctuation at the end.
+    """The text in small letters, without punctuation at the end.
 
     >>> lower("Wer schrieb „Faust“?", "de"), lower("IŞIK nedir?", "tr")
     ('wer schrieb „faust', 'ışık nedir')
@@ -64,7 +64,7 @@ def lower(text: str, lang: str) -> str:
 
 
 def romanised(text: str, _lang: str = "") -> str:
-    """In ASCII letters, by the table of the package anyascii: no vowels are guessed, Chinese is in Pinyin.
+    """The text in ASCII letters, by the table of the package anyascii: no vowels are guessed, Chinese is in Pinyin.
 
     >>> romanised("Столица России", "ru"), romanised("größte", "de")
     ('Stolitsa Rossii', 'grosste')
@@ -75,7 +75,7 @@ def romanised(text: str, _lang: str = "") -> str:
 
 
 def typos(text: str, lang: str) -> str:
-    """A neighbouring key, two letters in the wrong order, a letter lost or twice: one for every 20 letters.
+    """The text with typos: a neighbouring key, two letters in the wrong order, a letter lost or twice.
 
     >>> typos("Which river flows through the old town?", "en")
     'Which river flows through thee old ttown?'

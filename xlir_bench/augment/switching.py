@@ -1,7 +1,7 @@
 """Code-switching after arXiv 2305.05295: words of a text are replaced by translations, each with a probability.
 
 The translations come from word lists: a folder of ``en-de.tsv``, each line a word, a tab, its translation. What is
-drawn depends on the text and the seed alone: other rows may come and go, and equal texts stay equal.
+drawn depends on the text and the seed alone: other rows do not change it, and equal texts stay equal.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Lexicon:
     """Lines that were ignored because they translate a word by itself."""
 
     def targets(self, source: str) -> tuple[str, ...]:
-        """Languages that words of `source` can be replaced by."""
+        """The languages that the lexicon translates words of `source` into."""
         return tuple(sorted(self.entries.get(source, ())))
 
     def add(self, source: str, target: str, word: str, translation: str) -> None:

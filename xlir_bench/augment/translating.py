@@ -33,7 +33,7 @@ T = TypeVar("T")
 WINDOW = 512
 """Rows whose texts are batched together."""
 SCHEMA = 2
-"""Of the journal."""
+"""The version of the journal's format."""
 
 
 class SourceText(NamedTuple):
@@ -71,7 +71,7 @@ class Translating:
 
     translator: Translator
     names: Sequence[str]
-    """Where rows come from."""
+    """The files or data sets that the rows come from."""
     side: Side
     offline: bool = False
     skipped: list[Fault] | None = None

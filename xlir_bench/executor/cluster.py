@@ -1,8 +1,8 @@
-"""Workers on a Ray cluster: actors of Ray Core that outlive neither the command nor a failure.
+"""Workers on a Ray cluster: actors of Ray Core that end with the command or with a failure.
 
 A worker that ends is replaced, and its unit is done again by the next worker that is free. A new worker gets a unit
 only after it has opened the job, so a worker that still waits for a place in the cluster holds up no unit. Ray is told to
-restart no actor: it would pass it arguments that were lost with its node.
+restart no actor: it would create the actor with arguments that were lost with its node.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PATIENCE = 30.0
 ANSWER = 5.0
 """Seconds that the head of a cluster has to answer in."""
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-"""The frame that HTTP/2, which gRPC speaks, begins with; its fourth byte is its kind."""
+"""The first frame of HTTP/2, the protocol of gRPC; its fourth byte is its kind."""
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
 GPU_TYPE = "accelerator_type:"
 """How Ray's resources name the kind of a node's GPUs."""
@@ -65,16 +65,16 @@ def connected(
         yield cluster
 
 
-def _join(asked: str | None) -> None:
+def _join(option: str | None) -> None:
     """Connect this process to a cluster, or start one; an error says in one line why that failed."""
-    address = asked or os.environ.get("RAY_ADDRESS") or "auto"
+    address = option or os.environ.get("RAY_ADDRESS") or "auto"
     if "://" in address:
         raise InputError(
             f"{address} is of Ray's client protocol or its dashboard: run this on a node of the cluster, such as by"
             " `ray job submit -- xlir-bench run … --on ray`"
         )
     if address not in ("auto", "local") and not _answers(address):
-        source = f"--on ray:{address}" if asked else f"RAY_ADDRESS={address}"
+        source = f"--on ray:{address}" if option else f"RAY_ADDRESS={address}"
         raise OutOfReachError(
             f"{source}: no head of a cluster answers there; name one, HOST:PORT as `ray start --head` printed it"
         )
@@ -122,7 +122,7 @@ def _last_started() -> str:
 
 
 def _answers(address: str) -> bool:
-    """Whether a gRPC server, like a cluster's head, answers there; Ray would wait twenty minutes for anything else."""
+    """Whether a gRPC server, like a cluster's head, answers at the address; Ray would wait twenty minutes for anything else."""
     host, _, port = address.strip().rpartition(":")
     with suppress(OSError, ValueError, OverflowError):
         place = host.strip("[]"), int(port)
@@ -150,7 +150,7 @@ def shared(
         )
 
     def by_gpus(count: float) -> float:
-        """How many workers so many GPUs have room for; a part is of one GPU: no worker gets .4 of two."""
+        """How many workers so many GPUs have room for; a part of a GPU is never put together from two."""
         if not gpus:
             return float("inf")
         return count // gpus if gpus >= 1 else int(count) * int(1 / gpus + 1e-9)
@@ -174,7 +174,7 @@ def shared(
 
 @dataclass(slots=True)
 class Cluster:
-    """The workers of a command, made when they are needed; those that live serve the next job too."""
+    """The workers of a command, made when they are needed; those that are left serve the next job too."""
 
     workers: int
     cpus: int
@@ -375,8 +375,8 @@ def _failure(why: str, trace: str, exit_code: int = XlirError.exit_code) -> Xlir
 def _machine() -> str:
     """The kind of machine: what vectors may depend on besides the encoder, and the release of this project."""
     context = ray.get_runtime_context()
-    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
-    gpus = [name.partition(":")[2] for name in own["Resources"] if name.startswith(GPU_TYPE)]
+    node = next(each for each in ray.nodes() if each["NodeID"] == context.get_node_id())
+    gpus = [name.partition(":")[2] for name in node["Resources"] if name.startswith(GPU_TYPE)]
     kind = [processor(), *(gpus if _gpus() else ())]
     return ", ".join([*kind, f"Python {platform.python_version()}", f"xlir-bench {__version__}"])
 

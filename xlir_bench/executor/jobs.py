@@ -27,14 +27,15 @@ class Done(Generic[Made]):
     """A unit that is over."""
 
     name: str
-    made: Made | None = None
+    value: Made | None = None
+    """What the job made of it."""
     error: Exception | None = None
 
     def result(self) -> Made:
-        """What the job made of the unit; raises the error if it failed."""
+        """The value of the unit; raises its error if it failed."""
         if self.error is not None:
             raise self.error
-        return self.made  # type: ignore[return-value]  # without an error it is there
+        return self.value  # type: ignore[return-value]  # without an error it is there
 
 
 class Executor(Protocol):
@@ -59,7 +60,7 @@ class Executor(Protocol):
     def run(self, job: Job[Unit, Made], units: Iterable[tuple[str, Unit]]) -> Iterator[Done[Made]]:
         """Do every unit once, and give each when it is over; units, which have distinct names, are begun in their order.
 
-        A unit that fails does not hold up the others. If the run ends early or is interrupted, finished units stay.
+        A unit that fails does not hold up the others. If the run ends early or is interrupted, what finished units wrote stays.
         """
 
 

@@ -98,9 +98,9 @@ def _best_ranks(scores: Floats, row: Ints, column: Ints) -> Ints:
     order = np.lexsort((column, -scores[row, column], row))
     rows, first = np.unique(row[order], return_index=True)
     nearest = column[order][first]
-    own = scores[rows, nearest][:, None]
+    score = scores[rows, nearest][:, None]
     before = np.arange(scores.shape[1]) < nearest[:, None]
-    return np.asarray(1 + ((scores[rows] > own) | ((scores[rows] == own) & before)).sum(axis=1))
+    return np.asarray(1 + ((scores[rows] > score) | ((scores[rows] == score) & before)).sum(axis=1))
 
 
 def anisotropy(vectors: Floats) -> float:
@@ -147,10 +147,11 @@ def affinity_interval(
         present[cluster] = True
     for lang, vectors in texts.items():
         squares, ones = np.einsum("ij,ij->i", vectors, vectors), np.ones(len(vectors))
-        sums, alike, left = (
+        sums, same_text, texts_left = (
             _without_each(x, clusters[lang], count) for x in (vectors, squares, ones)
         )
-        within.append(_divided((sums**2).sum(axis=1) - alike, left * (left - 1)))
+        pairs = texts_left * (texts_left - 1)
+        within.append(_divided((sums**2).sum(axis=1) - same_text, pairs))
     if present.sum() < 2:
         return None
     means = (
@@ -189,7 +190,7 @@ def language_variance(vectors: Mapping[str, Floats]) -> float:
 
 
 def hubness(top: Ints, candidates: int) -> float:
-    """Skewness of how often each candidate is among the best of a query; far above 0, few candidates are so for many queries.
+    """Skewness of how often each candidate is among the best of a query; far above 0, the same few candidates often are.
 
     `top` holds positions of candidates, a row a query; -1 pads.
     """

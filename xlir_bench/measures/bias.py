@@ -210,10 +210,10 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     kept = query[rest]
     rank = np.where(pool.ranking.rank > 0, ranks - above, 0)[rest]
     scored, _, size = groups(kept)
-    left = pool.ranking.candidates - removed[scored]
+    remaining = pool.ranking.candidates - removed[scored]
     chance = np.empty(len(scored))
-    for n in np.unique(left):
-        chance[left == n] = expected_map(int(n), size[left == n])
+    for n in np.unique(remaining):
+        chance[remaining == n] = expected_map(int(n), size[remaining == n])
     return PerQuery(scored, average_precision(kept, rank), chance)
 
 

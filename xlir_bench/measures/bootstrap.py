@@ -140,9 +140,9 @@ def relative_change(
         average.of_clusters(average.seen) for average in map(_Average.of, (first, second))
     )
 
-    def change(times: Floats, others: Floats | None = None) -> tuple[Floats, Floats]:
+    def change(times: Floats, times_after: Floats | None = None) -> tuple[Floats, Floats]:
         """The change in each resample, and its variance, which is that of a ratio."""
-        times_after = times if others is None else others
+        times_after = times if times_after is None else times_after
         mean, parts = before.parts(times)
         mean_after, parts_after = after.parts(times_after)
         with np.errstate(divide="ignore", invalid="ignore"):

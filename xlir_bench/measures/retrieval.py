@@ -112,8 +112,8 @@ def _scores(
     ranks = relevant.rank[rows]
     for measure in (m for m in measures if m not in by_ranx):
         name, _, cut_off = measure.partition("@")
-        near = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
-        by_measure[measure] = BY_RANKS[name](query, near)
+        within_cut = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
+        by_measure[measure] = BY_RANKS[name](query, within_cut)
     by_measure = {measure: by_measure[measure] for measure in measures}
     ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
     for r, start, stop in zip(rankings, ends, ends[1:], strict=False):

@@ -1,1 +1,1 @@
-"""How text, tables, numbers and figures are drawn, whatever they say."""
+"""How text, tables, numbers and figures are drawn, whatever their content."""

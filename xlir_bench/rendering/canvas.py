@@ -284,7 +284,7 @@ def save(figure: Figure, path: Path, dpi: int = 200) -> None:
 def svg(figure: Figure) -> str:
     """The picture as SVG text. The same picture gives the same text.
 
-    What depends on the last bits of a layout is taken out: names of clips and marks, long fractions.
+    The last bits of a layout change names of clips and marks, and long fractions: these are numbered and rounded.
     """
     written = io.StringIO()
     with style():

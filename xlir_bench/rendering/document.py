@@ -1,6 +1,6 @@
 """Blocks that reports are made of, and how they become text: for a terminal, Markdown, LaTeX, HTML or CSV.
 
-Blocks hold plain text. Whoever makes one escapes nothing: `render` escapes all of it.
+Blocks hold plain text. Their callers escape nothing: `render` escapes all of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xlir_bench.escaping import visible
 Form = Literal["terminal", "markdown", "latex", "html", "csv"]
 
 BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
-"""What switches the colours of a terminal."""
+"""The codes that switch the style of a terminal's text."""
 MARKS = "\ue000", "\ue001"
 """Stand around a bold cell while a table is laid out. In text from outside these characters are always escaped."""
 TAGS = {"latex": (r"\textbf{", "}"), "html": ("<b>", "</b>")}
@@ -37,7 +37,7 @@ WIDE = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
 
 
 class Bold(str):
-    """A cell that stands out, in bold: the best of its column, or a difference that is no chance."""
+    """A cell that stands out, in bold: the best of its column, or a difference larger than chance."""
 
     __slots__ = ()
 
@@ -176,9 +176,9 @@ def _grid(table: Table, form: Form, colours: bool = False) -> str:
     from tabulate import tabulate
 
     sides = ["left" if left else "right" for left in is_text]
-    # tabulate escapes for LaTeX and HTML what it would take for its own.
+    # For LaTeX and HTML, tabulate escapes their special characters.
     layout = {"terminal": "simple", "latex": "latex_booktabs", "html": "html"}[form]
-    aligned = sides if cells else None  # tabulate 0.9 knows no column without a row
+    aligned = sides if cells else None  # tabulate 0.9 fails on alignments without rows
     text = str(tabulate(cells, headers, layout, disable_numparse=True, colalign=aligned))
     for mark, tag in zip(MARKS, TAGS.get(form, MARKS), strict=True):
         text = text.replace(mark, tag)
@@ -275,7 +275,7 @@ def escape(text: str) -> str:
     'a\\|b &lt;c&gt; d'
     """
     line = visible(" ".join(text.split()))
-    # `recall@10` stays as it is: an @ within a word makes no mention, and without a dot behind no address.
+    # `recall@10` stays as it is: an @ within a word is no mention, and an address has a dot after it.
     line = re.sub(r"[&<>$]|(?<!\w)@|@(?!\d\w*(?![\w.-]))", lambda match: ENTITIES[match[0]], line)
     line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
     # A bare address would become a link.

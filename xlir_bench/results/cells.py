@@ -77,7 +77,7 @@ class CellRecord(BaseModel):
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
-    """Where the results of a cell lie, a folder a task."""
+    """The folder of the results of a cell, with a folder for each task."""
     return folder / RESULTS / cell.name
 
 

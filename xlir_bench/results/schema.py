@@ -427,7 +427,7 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
         return self.task.name in self.encoder.chosen_on
 
     def average(self, kind: Kind, measure: str) -> Interval | None:
-        """The macro average of a measure over the settings of a kind, if it has any."""
+        """The macro average of a measure over the settings of a kind; None if there is none."""
         return self.summary.get(kind, {}).get(measure)
 
     def scored(self, kind: Kind) -> list[SettingPart]:

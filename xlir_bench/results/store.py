@@ -108,7 +108,7 @@ class Result:
         return render([Lines(repr(self)), *tables], "html")
 
     def to_frame(self, level: Literal["setting", "kind"] = "setting") -> pd.DataFrame:
-        """A row a setting and measure, or a row a kind and measure with the 95 % interval of its mean (low, high).
+        """A row for each setting and measure, or for each kind and measure with the 95 % interval of its mean (low, high).
 
         Frames of several results can be joined (`pandas.concat`): each row names its task, its encoder and what makes
         the run partial.
@@ -262,7 +262,7 @@ class _StoredTables(UserDict[str, Any]):
 
 
 def _write_table(folder: Path, name: str, table: pa.Table) -> str:
-    """Write a table under a name with a digest of its content; the name."""
+    """Write a table under a name with a digest of its content; returns the name."""
     import pyarrow.parquet as pq
 
     with beside(folder / f"{name}.parquet") as temporary:

@@ -81,7 +81,7 @@ class QueryValues:
 
 
 class StoredRankings:
-    """The stored ranks of a result as numbers, a ranking a setting."""
+    """The stored ranks of a result as numbers, with a ranking for each setting."""
 
     def __init__(self, ranks: pa.Table, record: ResultRecord) -> None:
         kind, query, cluster, passage = (
@@ -186,7 +186,7 @@ def values_table(values: Sequence[QueryValues]) -> pa.Table:
 
 
 class TextColumn:
-    """A column of text: its distinct names, and a code a row."""
+    """A column of text: its distinct names, and a code for each row."""
 
     def __init__(self, table: pa.Table, name: str) -> None:
         import pyarrow as pa

@@ -95,7 +95,7 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
             faults.add(corpus, "$", f"there is no passage of {lang!r} in the whole file")
     faults.check()
     return collection(
-        languages, options.limit, cluster="document", parallel=True, sought=corpus_langs
+        languages, options.limit, cluster="document", parallel=True, passage_langs=corpus_langs
     )
 
 
@@ -175,11 +175,11 @@ def _texts_of_pool(
 ) -> Texts:
     """Texts by id; `entries` has the place of each entry, its id (None: the entry states it) and the entry."""
     texts: Texts = {}
-    for place, stated, entry in entries:
+    for place, key, entry in entries:
         with faults.at(path, place):
             if not isinstance(entry, dict):
-                raise ValueError(f"{stated!r} is no object with 'text' and 'lang'")
-            name = text_of(entry, "_id") if stated is None else stated
+                raise ValueError(f"{key!r} is no object with 'text' and 'lang'")
+            name = text_of(entry, "_id") if key is None else key
             lang = text_of(entry, "lang")
             if lang not in langs:
                 raise ValueError(f"{name!r} is in {lang!r}, a language that the task does not name")

@@ -123,21 +123,23 @@ def collection(
     cluster: str,
     parallel: bool = False,
     queries_are_passages: bool = False,
-    sought: Sequence[str] | None = None,
+    passage_langs: Sequence[str] | None = None,
     notes: Iterable[str] = (),
 ) -> Collection:
     """The collection of these texts, with the first `limit` queries of each language.
 
-    `sought`: the languages of passages, if not all of `languages`.
+    `passage_langs`: the languages of passages, if not all of `languages`.
     `queries_are_passages`: query n of a language is also its passage n, which is not relevant to itself.
     """
     languages = dict(sorted(languages.items()))
     oddities = []
-    for what in dict.fromkeys(what for texts in languages.values() for what in texts.oddities):
-        counts = {x: count for x, texts in languages.items() if (count := texts.oddities.get(what))}
+    for oddity in dict.fromkeys(name for texts in languages.values() for name in texts.oddities):
+        counts = {
+            lang: count for lang, texts in languages.items() if (count := texts.oddities[oddity])
+        }
         if counts:
             by_lang = ", ".join(f"{lang} {count}" for lang, count in counts.items())
-            oddities.append(f"{what}: {sum(counts.values())} ({by_lang})")
+            oddities.append(f"{oddity}: {sum(counts.values())} ({by_lang})")
     own = {lang: np.arange(len(texts.keys[:limit])) for lang, texts in languages.items()}
     return Collection(
         queries={
@@ -155,7 +157,7 @@ def collection(
                 tuple(f"{lang}:{name}" for name in texts.passages), tuple(texts.passages.values())
             )
             for lang, texts in languages.items()
-            if sought is None or lang in sought
+            if passage_langs is None or lang in passage_langs
         },
         relevance=_relevance(languages, limit, queries_are_passages),
         cluster=cluster,

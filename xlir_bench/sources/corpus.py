@@ -62,7 +62,7 @@ class StoredTexts(Sequence[str]):
         return self.path.parent.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Sent to another process, the texts are a path, and that process opens the file."""
+        """Only the path is sent to another process, which opens the file itself."""
         return stored_texts, (self.path, self.table.column_names, self.prefix)
 
     def __len__(self) -> int:
@@ -91,10 +91,10 @@ class StoredTexts(Sequence[str]):
         import pyarrow.compute as pc
 
         names = list(dict.fromkeys(wanted))
-        sought = pa.array(names, pa.string())
+        value_set = pa.array(names, pa.string())
         rows: dict[str, int] = {}
         for start in range(0, len(self), ROWS):
-            place = pc.index_in(self._checked(start, ROWS)[0], value_set=sought).to_numpy()
+            place = pc.index_in(self._checked(start, ROWS)[0], value_set=value_set).to_numpy()
             for row in np.flatnonzero(~np.isnan(place)).tolist():
                 rows[names[int(place[row])]] = start + row
         self._release()

@@ -242,5 +242,5 @@ def _collected(
             f" {', '.join(stored)}; scores are higher than on all passages and compare with no others",
         )
     return collection(
-        languages, options.limit, cluster="question", sought=stored, notes=faults.notes
+        languages, options.limit, cluster="question", passage_langs=stored, notes=faults.notes
     )

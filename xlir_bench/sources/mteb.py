@@ -138,7 +138,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         options.limit,
         cluster="question",
         parallel=task.translated,
-        sought=list(corpora),
+        passage_langs=list(corpora),
         notes=faults.notes,
     )
 

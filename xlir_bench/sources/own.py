@@ -150,7 +150,7 @@ OWN = "your own"
 
 
 def is_own(task: Task) -> bool:
-    """Whether a task was made from a folder or file of the user's own, and states no such facts."""
+    """Whether a task was made from a folder or file of the user's own: then nobody has stated such facts."""
     return task.homepage == OWN
 
 

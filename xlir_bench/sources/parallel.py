@@ -97,7 +97,7 @@ def _cells(raw: str) -> list[str]:
 
 
 def grouped_sentences(pairs: Iterable[tuple[Sentence, Sentence]]) -> dict[Sentence, int]:
-    """The group of each sentence: those that are translations, directly or through others."""
+    """The group of each sentence; translations, directly or through others, are in one group."""
     numbers: dict[Sentence, int] = {}
     links = [[numbers.setdefault(sentence, len(numbers)) for sentence in pair] for pair in pairs]
     if not links:

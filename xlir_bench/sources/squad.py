@@ -115,7 +115,7 @@ def read_squad(
     options: ReadOptions,
     prefixes: Mapping[str, str] | None = None,
 ) -> Collection:
-    """Questions and the distinct paragraphs they are about; of a language in `prefixes`, questions whose id begins with it.
+    """Questions and the distinct paragraphs they are about; with `prefixes`, questions whose id begins with that of their language.
 
     All faults of the files are reported at once.
     """
