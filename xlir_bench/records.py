@@ -213,12 +213,12 @@ class Scores:
     query: Ints
     """Row of each scored query, ascending."""
     values: Mapping[str, Floats]
-    """By measure, one value a scored query."""
+    """By measure, one value for each scored query."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """What an encoder's tokenizer made of some texts; one entry a text."""
+    """What an encoder's tokenizer made of some texts; one entry for each text."""
 
     tokens: Ints
     """Length before any cut, special tokens and prompt included."""

@@ -206,7 +206,7 @@ def read_table(
     """These columns of a parquet file, and no others; each has to be there, of its type, without missing values.
 
     `optional`: names of those that may be missing.
-    A column of text comes as a dictionary: its distinct texts, and a code a row.
+    A column of text comes as a dictionary: its distinct texts, and a code for each row.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -192,7 +192,7 @@ def language_variance(vectors: Mapping[str, Floats]) -> float:
 def hubness(top: Ints, candidates: int) -> float:
     """Skewness of how often each candidate is among the best of a query; far above 0, the same few candidates often are.
 
-    `top` holds positions of candidates, a row a query; -1 pads.
+    `top` holds positions of candidates, with a row for each query; -1 pads.
     """
     times = np.bincount(top[top >= 0], minlength=candidates).astype(float)
     spread = times.std()

@@ -62,7 +62,7 @@ def language_bias(
         return {name: view(pool) for name, view in VIEWS.items()}
 
     # The first pool is done alone, so that the chance levels that all pools share are drawn once and cached. The other
-    # pools are done by one thread a processor: numpy releases Python's lock.
+    # pools are done by one thread for each processor: numpy releases Python's lock.
     views = [views_of(pool) for pool in pools[:1]]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         views += threads.map(views_of, pools[1:])

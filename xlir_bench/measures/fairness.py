@@ -95,7 +95,7 @@ def rank_variance(pool: PoolRanking) -> PerQuery:
 
 
 def oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
-    """Language-oracle gap@k: how many more of a query's relevant passages are found if their language is known.
+    """Language-oracle gap@k: what larger share of a query's relevant passages is found if their language is known.
 
     Hit@k of a passage among the passages of its language, minus its hit@k in the whole pool: what is lost by ranking
     languages together. If three of four relevant passages are hits in their languages and one is a hit in the pool,
@@ -121,7 +121,7 @@ def equal_expected_rank(
     lang = pool.relevant_langs
     cuts_off = pool.ranking.candidates > k or not rank.all()
     if not cuts_off and len(query) == len(np.unique(np.stack([query, lang]), axis=1).T):
-        return None  # one passage a language and ranks that all differ
+        return None  # one passage for each language, and ranks that all differ
     queries, p = fairness_p(query, rank, lang, k, unretrieved_mean)
     chance = expected_fairness_p(query, lang, pool.ranking.candidates, k, unretrieved_mean)
     return PerQuery(queries, p, chance)
@@ -135,8 +135,8 @@ def fairness_p(
     The p-value of Kruskal and Wallis' test over the ranks of the relevant passages, grouped by language. A passage that
     is not among the best k has rank k + 1, as in arXiv 2605.31171; with `unretrieved_mean`, it has the mean rank that
     the code of PEER's authors (package peer-measure) gives it. Relevant passages that all have one rank, or one
-    language, are ranked fairly: p is 1. With one relevant passage a language there are only two values of p: 1, and the
-    one for ranks that are not all equal.
+    language, are ranked fairly: p is 1. With one relevant passage for each language, p has only two values: 1, and
+    the one for ranks that are not all equal.
 
     >>> query, lang = np.zeros(4, int), np.array([0, 0, 1, 1])
     >>> fairness_p(query, np.array([1, 2, 3, 4]), lang, 20)[1].round(4).tolist()

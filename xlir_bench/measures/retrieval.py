@@ -86,7 +86,7 @@ def token_budget(measure: str) -> int | None:
 
 
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
-    """Per-query values of every measure, one `Scores` a ranking."""
+    """Per-query values of every measure, one `Scores` for each ranking."""
     scores: list[Scores] = []
     by_ranx = {m: _ranx_function(m) for m in measures if m.partition("@")[0] not in BY_RANKS}
     ends = accumulate(len(ranking.query) for ranking in rankings)
@@ -180,7 +180,10 @@ class _Relevant:
         return np.repeat(starts, sizes) + ranges(sizes), np.repeat(np.arange(len(queries)), sizes)
 
     def distinct(self) -> tuple[Ints, Ints]:
-        """Queries that differ, and for each query the one that is like it: a single passage of equal grade at the same rank."""
+        """Queries that differ, and for each query the one of these that is like it.
+
+        Queries with one relevant passage each are alike if its grade and rank are equal.
+        """
         first = np.cumsum(self.size) - self.size
         alone = (self.size == 1) & (self.grade[first] <= LIKELY)
         key = -1 - np.arange(len(self.size))

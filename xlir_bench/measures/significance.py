@@ -66,7 +66,7 @@ def paired_tests(
     family: int = 1,
     bounds: Bounds | None = None,
 ) -> list[Difference]:
-    """One difference a group of settings: mean over queries in a setting, then over its settings.
+    """One difference for each group of settings: mean over queries in a setting, then over its settings.
 
     All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs to one article
     moves together, in every language and setting. p is the larger of two: sign flips are wrong where differences are

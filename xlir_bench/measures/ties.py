@@ -24,7 +24,7 @@ class TieRange:
     """Its mean over all orders."""
     low: float
     high: float
-    """Its least and its largest value, each query in the order that is worst, or best, for it."""
+    """Its least and its largest value, with each query in the order that is worst, or best, for it."""
 
 
 def tie_ranges(
@@ -190,7 +190,7 @@ class _Groups:
 
 @cache
 def _first_at(start: int, size: int, relevant: int, inside: int) -> float:
-    """The mean of 1 / the rank of a group's first relevant passage, which counts among the `inside` first places alone."""
+    """The mean reciprocal rank of a group's first relevant passage; only the group's `inside` first places count."""
     place = np.arange(1, min(inside, size - relevant + 1) + 1)
     return float((_ways(size - place, relevant - 1, size, relevant) / (start + place)).sum())
 

@@ -107,7 +107,7 @@ class Means:
     question: Ints
     """The number of the question among all questions of the task, sorted by id."""
     cluster: Ints
-    """The number of its article among all, sorted by name."""
+    """The number of the question's article among all articles, sorted by name."""
     weight: Floats
     """The question's part of the macro average, which is the sum of weight times mean."""
     mean: Floats

@@ -80,7 +80,7 @@ class EncoderPart(_Part):
     reranker: str | None = None
     """The model that reordered the best passages: its name, and a piece of the digest of its weights."""
     transform: str | None = None
-    """How the vectors were transformed, and the text that was estimated from, with a piece of that text's digest."""
+    """How the vectors were transformed, and the text from which that was estimated, with a piece of the text's digest."""
     fused: list[tuple[str, str]] = []
     """The retrievers that were fused, the model first: name and fingerprint of each."""
     chosen_on: list[str] = []

@@ -33,7 +33,7 @@ class QueryValues:
     query_ids: tuple[str, ...]
     clusters: tuple[str, ...]
     setting: Ints
-    """Index into `settings`, one a value, as are the following."""
+    """For each value, the index of its setting in `settings`; `query` and `cluster` are indices likewise."""
     query: Ints
     cluster: Ints
     value: Floats
