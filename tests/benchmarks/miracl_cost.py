@@ -204,27 +204,28 @@ def page(rates: dict[str, Any], cores: int, node_cores: int, gpus: int) -> str:
     ]
     return f"""# What MIRACL costs
 
-All of MIRACL: {count:,} passages and {sum(queries.values()):,} questions in {len(passages)} languages, each question in the
-passages of its own language: {pairs:,} pairs to compare. Written by `python -m tests.benchmarks.miracl_cost`, which measures
-anew with `measure` and takes other machines (`--cores`, `--node-cores`, `--gpus`, `--gpu TOKENS SECONDS GPU SOURCE`).
+All of MIRACL: {count:,} passages and {sum(queries.values()):,} questions in {len(passages)} languages. Each question searches the
+passages of its own language: {pairs:,} pairs to compare. `python -m tests.benchmarks.miracl_cost` writes this page; with
+`measure` it measures again. Options describe other machines (`--cores`, `--node-cores`, `--gpus`, `--gpu TOKENS SECONDS GPU
+SOURCE`).
 
-| machine | dimensions | kept as | encode | search | vectors on disk |
+| machine | dimensions | stored as | encode | search | vectors on disk |
 |---|---:|---|---:|---:|---:|
 {chr(10).join(rows)}
 
 ## Measured
 
-A second of one processor ({rates["processor"]}), and a passage on disk:
+In one second on one processor ({rates["processor"]}), and for one passage on disk:
 
-| dimensions, kept as | tokens encoded | pairs compared, exact ranks | bytes, keys and all |
+| dimensions, stored as | tokens encoded | pairs compared, exact ranks | bytes of a passage, with its key |
 |---|---:|---:|---:|
 {chr(10).join(measured_rows)}
 
-- Encoding: a model of 12 layers of 384 (as multilingual-e5-small) and one of 24 layers of 1,024 (as -large), random weights,
+- Encoding: a model of 12 layers of 384 (like multilingual-e5-small) and one of 24 layers of 1,024 (like -large), random weights,
   float32, {TEXTS} texts of {LENGTH} tokens.
-- Search: {QUERIES:,} questions in {PASSAGES:,} random vectors that lie on disk, ranks and the best {DEPTH}.
+- Search: {QUERIES:,} questions in {PASSAGES:,} random vectors on disk, ranks and the best {DEPTH} passages.
 - A passage has {rates["tokens_a_passage"]:.0f} tokens: the mean of the paragraphs of Wikipedia in `{STAND_IN}`, by the
-  tokenizer of multilingual-e5, each language with its share of MIRACL. MIRACL's own were not counted.
+  tokenizer of multilingual-e5; each language has its share of MIRACL as weight. The tokens of MIRACL itself were not counted.
 
 ## Published
 
@@ -233,12 +234,12 @@ A second of one processor ({rates["processor"]}), and a passage on disk:
 
 ## Scaled
 
-- From one processor, GPU or node to many: as if each did its share. Ray's own share is what `python -m tests.benchmarks
-  on_ray` measures. Tokens, passages and pairs: as if all cost the same.
-- A GPU with 384 dimensions: from 1,024, by the ratio of both on a processor, {cpu["384"] / cpu["1024"]:.1f}. A small model uses a GPU
-  less well, so that this is a bound from below on its hours.
-- Search of nodes is by their processors, {node_cores} each; `--search-device cuda` is faster.
-- Left out: downloads, reading the corpus onto disk once, reading vectors from a disk that is slower than the search (1 GB a
+- From one processor, GPU or node to many: we assume that each does its share. `python -m tests.benchmarks on_ray` measures
+  what Ray itself costs. We also assume that all tokens cost the same, and so do all passages and all pairs.
+- A GPU with 384 dimensions: from the GPU with 1,024, by the ratio of the two on a processor, {cpu["384"] / cpu["1024"]:.1f}. A small model uses a GPU
+  less well, so its true hours are more.
+- Nodes search with their processors, {node_cores} each; `--search-device cuda` is faster.
+- Left out: downloads, writing the corpus to disk once, reading vectors from a disk that is slower than the search (1 GB a
   second is {count * rates["1024 float32"]["bytes_a_passage"] / 6e10:.0f} minutes for the largest), and tokenising, which a GPU waits for if there are too few processors.
 """
 
