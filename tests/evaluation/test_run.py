@@ -406,7 +406,7 @@ def test_bm25_is_a_retriever_without_vectors() -> None:
     assert found.record.summary[Kind.MONOLINGUAL]["map"].mean > 0.4
     assert found.record.bias
     assert found.record.texts["en"].tokens_mean > 1
-    assert any("a word weighs" in note for note in found.record.notes)
+    assert any("the weight of a word" in note for note in found.record.notes)
     assert any(re.search("^alignment .*of vectors", note) for note in found.record.notes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BM25Index, "search", None)  # refused before hours of search

@@ -244,6 +244,6 @@ def test_what_is_compared_in_its_own_way_leaves_a_similarity_out_and_says_so(
     sparse, late = save_tiny_splade(tmp_path / "sparse"), save_tiny_colbert(tmp_path / "late")
     for spec in (str(sparse), str(late)):
         notes = describe(xb.load_encoder(spec, options)).notes
-        assert any(note.startswith("--similarity means nothing") for note in notes)
+        assert any(note.startswith("--similarity has no effect") for note in notes)
     result = xb.evaluate("mini", "builtin:bm25", OPTIONS, encoder_options=options)
-    assert any(note.startswith("--similarity means nothing") for note in result.record.notes)
+    assert any(note.startswith("--similarity has no effect") for note in result.record.notes)

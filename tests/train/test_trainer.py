@@ -523,7 +523,7 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
         ({"steps": 5, "epochs": 1.0}, "exclude each other"),
         ({"temperature": 0.0}, "--temperature 0.0 .*above 0"),
         ({"model": "builtin:ngram"}, "cannot be trained"),
-        ({"model": "builtin:static:16", "precision": "fp16"}, "wants a GPU"),
+        ({"model": "builtin:static:16", "precision": "fp16"}, "needs a GPU"),
         ({"loss": "tripplet"}, "unknown --loss"),
         ({"warmup": 1.0}, "--warmup"),
         ({"loss": "cached"}, "--loss cached .*transformers"),

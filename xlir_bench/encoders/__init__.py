@@ -1,4 +1,4 @@
-"""Encoders: whatever turns texts into vectors, behind one Protocol; no encoder knows a task."""
+"""Encoders turn texts into vectors, behind one Protocol; no encoder knows about tasks."""
 
 from xlir_bench.encoders.check import checked
 from xlir_bench.encoders.loading import as_encoder, describe, load_encoder

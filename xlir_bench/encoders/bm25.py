@@ -15,22 +15,22 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role
 
 K1, B = 1.5, 0.75
-"""How soon a repeated word stops to count, and how much a passage's length counts."""
+"""How soon further repeats of a word stop to count, and how much a passage's length counts."""
 VERSION = 3
-"""Changes with the words that a text is cut into, and with the formula."""
+"""Raised whenever texts are cut into other words, or the formula changes; it is in the fingerprint."""
 PAIRED = ("zh zho cmn yue wuu nan hak lzh", "ja jpn", "th tha", "lo lao", "km khm", "my mya", "shn")
-"""The codes of Chinese, Japanese, Thai, Lao, Khmer, Burmese and Shan, whose words nothing separates."""
+"""The codes of Chinese, Japanese, Thai, Lao, Khmer, Burmese and Shan: nothing separates their words."""
 UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR")
-"""Scripts that set no space between words, and the signs that repeat or lengthen their characters (how the names of
-their characters in Unicode begin)."""
+"""How the Unicode names of characters begin in scripts without spaces between words, and of the signs that repeat or
+lengthen such characters."""
 ZERO_WIDTH_SPACE = 0x200B
-"""It separates words where no space is set."""
+"""Separates words in scripts without spaces."""
 LOWEST_UNSEGMENTED = "\u0e00"
-"""No character before this one is of such a script."""
+"""No character of a script without spaces has a lower code point."""
 
 
 class Builtin:
-    """What the built-in encoders share: a card whose fingerprint changes with what changes vectors or scores."""
+    """Makes the card of a built-in encoder; `parts` is all that changes its vectors or scores, for the fingerprint."""
 
     name: str
 
@@ -46,12 +46,12 @@ class Builtin:
 
 
 class BM25(Builtin):
-    """A passage is found by the words that it shares with the question: no vectors, no model.
+    """Finds a passage by the words that it shares with the question; there are no vectors and no model.
 
-    It scores, for every word of the question, ``idf * tf / (tf + k1 * (1 - b + b * length / mean length))`` with
-    ``idf = ln(1 + (n - df + .5) / (df + .5))``, as in Lucene. n, df and the mean length are those of the passages
-    that a setting searches: of one language, or of all. Each text is cut into words as `terms` says, by its own
-    language.
+    A passage's score is the sum over the question's words of
+    ``idf * tf / (tf + k1 * (1 - b + b * length / mean length))`` with ``idf = ln(1 + (n - df + .5) / (df + .5))``, as
+    in Lucene. n, df and the mean length are counted in the passages that a setting searches: of one language, or of
+    all. `terms` cuts each text into words, by the rules of its own language.
     """
 
     name = "builtin:bm25"
@@ -66,8 +66,8 @@ class BM25(Builtin):
             "words": "Unicode",
             "pairs": PAIRED,
         }
-        weight = "a word weighs what it says about the passages that a setting searches: of one language, or of all"
-        cut = "a text is cut by its language: in zh, ja, th, lo, km, my and shn each two neighbouring characters are a word"
+        weight = "the weight of a word is counted in the passages that a setting searches: of one language, or of all"
+        cut = "words are those of the text's language: in zh, ja, th, lo, km, my and shn every two neighbouring characters"
         notes = (weight, cut, *unused_notes(options, "builtin", also=["similarity"]))
         super().__init__(options, parts, notes=notes)
 
@@ -77,11 +77,11 @@ class BM25(Builtin):
 
 
 def terms(text: str, lang: str) -> list[str]:
-    """The words of a text in this language: what stands between characters that are neither letter, mark nor number.
+    """The words of a text: its runs of letters, marks and numbers.
 
-    Characters that only format others, such as a soft hyphen, are left out first. Where a script sets no
-    space between words, each two neighbouring characters are a word in a language of `PAIRED`; in any other each
-    single one is, with its marks.
+    Characters that only format others, such as a soft hyphen, are left out first. In a script without spaces
+    between words, every two neighbouring characters are a word if the language is in `PAIRED`; otherwise every
+    single character is a word, with its marks.
     """
     words = unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split()
     if max(text, default="") < LOWEST_UNSEGMENTED:
@@ -92,7 +92,7 @@ def terms(text: str, lang: str) -> list[str]:
 
 @cache
 def _is_paired(lang: str) -> bool:
-    """Whether characters count in pairs: in ``zh``, ``zh-TW``, ``zho_Hans``."""
+    """Whether a language is in `PAIRED`: ``zh``, ``zh-TW`` and ``zho_Hans`` are."""
     return lang.replace("_", "-").casefold().split("-")[0] in " ".join(PAIRED).split()
 
 
@@ -114,7 +114,7 @@ def _pieces(word: str, is_paired: bool) -> list[str]:
 
 
 class _Spaced(dict[int, int | None]):
-    """For `str.translate`: what belongs to no word becomes a space, and what only formats other characters (Cf) nothing."""
+    """For `str.translate`: characters of no word become a space; those that only format others (Cf) are removed."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))

@@ -28,15 +28,15 @@ Words = NDArray[np.uint64]
 START, END = "\x02", "\x03"
 """Stand before and after a text, so that its first and last letters make n-grams of their own."""
 FORMULA = {"version": 1, "unicode": unicodedata.unidata_version}
-"""What the vectors of those without weights depend on."""
+"""All that the vectors of encoders without weights depend on, for their fingerprints."""
 WEIGHTS, VOCABULARY = "model.safetensors", "tokenizer.json"
 
 
 class MultilingualEncoder(Builtin):
-    """The mean of the vectors of a text's sub-words; each is a row of int8 numbers times a scale.
+    """A text's vector is the mean over its sub-words; a sub-word's vector is a row of int8 numbers times a scale.
 
-    Trained by `make multilingual` on openly licensed text; the README beside the weights says on which. The
-    vectors are those that sentence-transformers gives for the same files. A text without a token has the zero vector.
+    `make multilingual` trained it on openly licensed text; the README beside the weights names the sources.
+    sentence-transformers gives the same vectors for the same files. A text without a token has the zero vector.
     """
 
     name = "builtin:multilingual"
@@ -55,7 +55,7 @@ class MultilingualEncoder(Builtin):
 
     @property
     def dimension(self) -> int:
-        """Loads the weights."""
+        """Length of a vector; loads the weights."""
         return int(self._tensors["embeddings"].shape[1])
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
@@ -92,7 +92,7 @@ class MultilingualEncoder(Builtin):
 
 
 class NgramEncoder(Builtin):
-    """Hashed character n-grams: two texts are alike as far as they share pieces of 2 to 4 characters.
+    """Hashed character n-grams: the more pieces of 2 to 4 characters two texts share, the nearer their vectors.
 
     A text is normalised (NFKC, case folding, white space to single spaces) and enclosed in two boundary
     characters. Every n-gram ``g`` has a 64-bit hash ``h(g)``; its bucket is ``b(g) = h(g) mod 1024``, its
@@ -115,7 +115,7 @@ class NgramEncoder(Builtin):
         return np.concatenate(blocks) if blocks else np.zeros((0, self.dimension), np.float32)
 
     def _block(self, texts: Sequence[str]) -> Floats:
-        """All texts are in one array of code points; an n-gram counts if it ends in the text it began in."""
+        """The vectors of texts that lie in one array of code points; an n-gram counts only if it lies within one text."""
         folded = [_folded(text) for text in texts]
         points = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
         lengths = np.array([len(text) for text in folded])
@@ -137,7 +137,7 @@ class NgramEncoder(Builtin):
 
 
 class RandomEncoder(Builtin):
-    """Gaussian vectors drawn from the SHA-256 of the text: what knowing nothing scores."""
+    """Gaussian vectors drawn from the SHA-256 of the text: they score what an encoder scores that knows nothing."""
 
     name = "builtin:random"
     dimension = 256
@@ -152,7 +152,7 @@ class RandomEncoder(Builtin):
         return np.stack([self._gaussian(text) for text in texts])
 
     def _gaussian(self, text: str) -> Floats:
-        """Standard normal numbers by Box and Muller: a formula, where a library's stream may change."""
+        """Standard normal numbers by the formula of Box and Muller: those of a library may change with its release."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         key = np.frombuffer(digest[:16], np.uint64)
         draws = np.random.Philox(key=key).random_raw(self.dimension)
@@ -183,7 +183,7 @@ def _folded(text: str) -> str:
 
 
 def _longer(hashes: Words, points: Words, size: int) -> Words:
-    """The hashes of n-grams one longer: SplitMix64's finish over the last hash and the next character."""
+    """The hashes of n-grams one character longer: the last steps of SplitMix64, over the hash so far and the character."""
     x = (hashes * np.uint64(31) + points) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(size)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -54,7 +54,7 @@ def checked(vectors: Any, texts: Sequence[str], dimension: int | None = None) ->
 
 
 def check_finite(numbers: Floats, row: Ints, texts: Sequence[str]) -> None:
-    """Refuse NaN and infinite numbers; `row` is the number of the text that each of them (or each line) is of."""
+    """Refuse NaN and infinite numbers; `row` has the number of the text of each number, or of each line of numbers."""
     finite = np.isfinite(numbers) if numbers.ndim == 1 else np.isfinite(numbers).all(axis=1)
     if not finite.all():
         first = int(np.argmin(finite))

@@ -1,4 +1,4 @@
-"""Which device is used where none is asked for, found without importing torch; and whether one can be used."""
+"""Finds the default device, without importing torch, and checks whether a device can be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @cache
 def default_device() -> str:
-    """``cuda``, ``mps`` or ``cpu``: the best that this machine and the torch installed here share."""
+    """``cuda``, ``mps`` or ``cpu``: the best that both this machine and the installed torch support."""
     if sys.platform == "darwin":
         return "mps" if platform.machine() == "arm64" else "cpu"
     spec = find_spec("torch")
@@ -33,7 +33,7 @@ def default_device() -> str:
 
 
 def _visible_gpus() -> int:
-    """How many GPUs the driver names, by NVML: unlike CUDA it leaves no state behind that forks inherit."""
+    """How many GPUs the driver lists. NVML says it: CUDA would leave state behind that forked processes inherit."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return 0
     library = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
@@ -50,7 +50,7 @@ def _visible_gpus() -> int:
 
 
 def require_device(name: str, flag: str = "--device") -> torch.device:
-    """The device that torch calls so; one that cannot be used here is refused."""
+    """The torch device of this name; an error if it cannot be used here."""
     import torch
 
     try:

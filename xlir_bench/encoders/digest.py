@@ -1,4 +1,4 @@
-"""What makes two encoders different: digests of files and vectors, and the folder names made of them."""
+"""Tells encoders apart: digests of files and vectors, and the folder names made of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 PROBES = ("What is the capital of France?", "Париж — столица Франции.", "巴黎是法国的首都。", "a")
 """Texts whose vectors identify an encoder that has no files."""
 TOLERANCE = 0.015
-"""How far a probe's vector may be from the stored one, as a part of its length.
+"""How far a probe's vector may be from the stored one, as a share of the stored one's length.
 
-all-MiniLM-L6-v2 on these texts: .0012 between batches in float16 and .011 in bfloat16, .021 after one step of
+
+
+Measured with all-MiniLM-L6-v2: .0012 between batches in float16 and .011 in bfloat16, but .021 after one step of
 training (Adam, 2e-5).
 """
 
@@ -48,7 +50,7 @@ def slug(name: str, options: Mapping[str, Any] | None = None) -> str:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those that are installed, found without importing any of them."""
+    """The versions of those packages that are installed, found without importing any of them."""
     versions = {}
     for package in packages:
         with suppress(PackageNotFoundError):
@@ -62,11 +64,11 @@ def package_versions() -> dict[str, str]:
 
 
 def probed_fingerprint(parts: Mapping[str, Any], vectors: Floats) -> str:
-    """The fingerprint of an encoder without files: `parts` are what is known of it, `vectors` those of `PROBES`.
+    """The fingerprint of an encoder without files: `parts` is what is known of it, `vectors` are those of `PROBES`.
 
-    Vectors of one model differ a little from day to day: with the batch, the threads, in half precision. So the
-    first ones are kept in ``<cache>/probes/<fingerprint of parts>/<their digest>-….safetensors`` (see `shardfile`),
-    and later ones within `TOLERANCE` of them count as the same.
+    The vectors of one model differ a little from day to day: with the batch, the threads, in half precision. So the
+    first vectors are kept in ``<cache>/probes/<fingerprint of parts>/<their digest>-….safetensors`` (see `shardfile`),
+    and later vectors within `TOLERANCE` of them give the same fingerprint.
     """
     data = str(vectors.shape).encode() + vectors.tobytes()
     digest = blake2b_128(data).hexdigest()

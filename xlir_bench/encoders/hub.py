@@ -31,7 +31,7 @@ SNAPSHOT = re.compile(r"models--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$")
 GENERIC = re.compile(
     r"model|final|best|last|output|latest|epoch\W?\d*|checkpoint\W?\d*|step\W?\d+", re.I
 )
-"""Folder names that say nothing without the folder above."""
+"""Folder names that say nothing without the name of the folder above."""
 ORGANISATION = "sentence-transformers"
 """The owner of a hub id without one."""
 
@@ -43,11 +43,11 @@ class Place:
     folder: Path
     name: str
     stem: str
-    """What its slug begins with."""
+    """The beginning of its slug."""
     local: bool
     notes: tuple[str, ...] = ()
     guessed: bool = False
-    """Whether the name is that of a folder, which anyone may have given it."""
+    """Whether `name` is only the name of a local folder, which anyone can choose."""
 
     @cached_property
     def layout(self) -> ModelLayout:
@@ -56,16 +56,16 @@ class Place:
 
     @cached_property
     def weights_digest(self) -> str:
-        """Of the files of its weights: identifies a checkpoint."""
+        """The digest of the files of its weights: identifies a checkpoint."""
         return files_digest(self.folder, self.layout.weights)
 
     @property
     def slug_stem(self) -> str:
-        """What its slug begins with: of a local folder, a piece of the digest tells checkpoints apart."""
+        """The beginning of its slug; in that of a local folder a piece of the weights' digest tells checkpoints apart."""
         return f"{self.stem}-{short(self.weights_digest)}" if self.local else self.stem
 
     def decisive(self, options: EncoderOptions, device: str) -> dict[str, Any]:
-        """What decides the numbers that its model gives, whatever its kind; parts of a fingerprint."""
+        """The parts that every kind of model has in its fingerprint: all that decides the numbers it gives."""
         return {
             "weights": self.weights_digest,
             "files": files_digest(self.folder, self.layout.configuration),
@@ -77,7 +77,7 @@ class Place:
 
 
 def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
-    """The folder of a path, a ``package:`` or a hub id; downloads what the hub has and this machine does not."""
+    """The model of a path, a ``package:`` or a hub id; downloads a model of the hub that is not on this machine."""
     path = expanded(spec)
     if spec.startswith("package:") and not path.exists():
         name = spec.removeprefix("package:")
@@ -94,9 +94,9 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
 
 
 def near_misses(path: Path, suffix: str = "") -> str:
-    """What to add to the message that `path` is not there: similar names in its nearest folder that is.
+    """What to add to the message that `path` does not exist: similar names in the nearest folder above it that does.
 
-    Folders are compared, or files with this suffix by what stands before it.
+    They are names of folders, or with a `suffix` of files that end with it.
     """
     absolute = path.absolute()
     parent = next(p for p in absolute.parents if p.is_dir())
@@ -104,10 +104,10 @@ def near_misses(path: Path, suffix: str = "") -> str:
     if parent != absolute.parent:
         suffix = ""
     try:
-        there = [p for p in parent.iterdir() if (p.suffix == suffix if suffix else p.is_dir())]
+        entries = [p for p in parent.iterdir() if (p.suffix == suffix if suffix else p.is_dir())]
     except OSError:
         return ""
-    names = sorted(p.name.removesuffix(suffix) for p in there)
+    names = sorted(p.name.removesuffix(suffix) for p in entries)
     near = difflib.get_close_matches(wanted.removesuffix(suffix), names, n=3)
     if near:
         return f" (did you mean {' or '.join(f'{parent / name}{suffix}' for name in near)}?)"
@@ -116,7 +116,7 @@ def near_misses(path: Path, suffix: str = "") -> str:
 
 def _local(path: Path, options: EncoderOptions) -> Place:
     resolved = Path(os.path.normpath(path.absolute()))
-    ignored = "--revision means nothing to a local folder and was left out"
+    ignored = "--revision has no effect on a local folder and was ignored"
     notes = (ignored,) if options.revision else ()
     if cached := SNAPSHOT.search(str(resolved)):
         return Place(path, cached[1].replace("--", "/"), cached[1], True, notes)
@@ -139,7 +139,7 @@ def _from_hub(spec: str, options: EncoderOptions) -> Place:
             is_commit = re.fullmatch("[0-9a-f]{40}", options.revision)
             stem += f"--{options.revision[:12] if is_commit else options.revision}"
         return Place(folder, hub_id, stem, False, (f"hub: commit {folder.name}",))
-    # A word may be a folder that is spelt wrong.
+    # A spec without a slash may be a folder whose name is misspelt.
     near = "" if "/" in spec else near_misses(Path(spec))
     raise OutOfReachError(f"{failures[0]}{near}") from failures[0]
 
@@ -166,7 +166,7 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
     elif isinstance(error, errors.HFValidationError):
         kind, why = InputError, f"{hub_id!r} is neither a folder nor a hub id (owner/name)"
     elif isinstance(error, incomplete):
-        # A snapshot that another program fetched in part will do if weights and configuration are there.
+        # Another program may have fetched only some files: enough, if weights and configuration are among them.
         folder = Path(error.snapshot_path)
         if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
             return folder

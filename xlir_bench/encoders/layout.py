@@ -30,15 +30,16 @@ UNRELATED = (
 """Files that match `CONFIGURATION` but do not change the vectors."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 PAIRS = "ForSequenceClassification"
-"""How the name of an architecture ends that has a head for pairs of texts."""
+"""The end of the name of an architecture with a head that scores pairs of texts."""
 SENTENCE_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+"""Where sentence-transformers keeps its settings of a transformer."""
 PROCESSED = "processing_kwargs.text.max_length"
-"""Where such a file cuts every text, before anything else is asked; a length that is asked for replaces it."""
+"""The key under which such a file states where every text is cut, before all other limits; `--max-length` replaces it."""
 LIMITS = ("tokenizer_args.model_max_length", "processor_kwargs.model_max_length", "max_seq_length")
-"""Where it else states the longest text: the first that is there counts, as in the library."""
+"""Its other keys for the longest text; the first that it has counts, as in the library."""
 DENSE, SPARSE, MULTI_VECTOR = "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder"
 CROSS = "CrossEncoder"
 MODEL_TYPES = {
@@ -48,24 +49,24 @@ MODEL_TYPES = {
 }
 """By class of sentence-transformers: the package that its modules are in, and what it makes of texts."""
 PYLATE_DENSE = "pylate.models.Dense."
-"""PyLate's name of a module that sentence-transformers has, and uses for it."""
+"""PyLate's name of a module; sentence-transformers uses its own module in its place."""
 SETTINGS = "config_sentence_transformers.json"
 STANFORD = "artifact.metadata"
-"""What the first ColBERT writes of its settings."""
+"""The file of settings that the original ColBERT writes."""
 OF_PYLATE = {
     *("query_length", "document_length", "query_prefix", "document_prefix", "skiplist_words"),
     *("do_query_expansion", "attend_to_expansion_tokens", "attend_to_mask_tokens"),
 }
-"""By these keys of its settings a model of PyLate is known."""
+"""Keys of `SETTINGS` that only models of PyLate have."""
 FILLED = 32
-"""The length of queries of ColBERT where its files state none."""
+"""The length of ColBERT's queries if its files state none."""
 UNLIMITED = 1_000_000
 """Tokenizers write "no limit" as a larger number."""
 OFFSET_POSITIONS = (
     *("camembert", "data2vec-text", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta"),
     *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
-"""Model types whose positions begin after the padding index: 514 of them hold 512 tokens."""
+"""Model types whose positions begin after the padding index: with 514 positions they take 512 tokens."""
 
 
 class Module(NamedTuple):
@@ -77,7 +78,7 @@ class Module(NamedTuple):
 
 
 class ModelLayout:
-    """A model's folder. A file that is not what it should be is an `InputError` that names it."""
+    """What the files of a model's folder say. A malformed file is an `InputError` that names it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,7 +90,7 @@ class ModelLayout:
 
     @cached_property
     def kind(self) -> str | None:
-        """The class of sentence-transformers that it is saved as; of a bare model, the one that its head is for."""
+        """The class of sentence-transformers that the model was saved as; for a bare model, the class that its head fits."""
         if stated := self._value(SETTINGS, str, "model_type"):
             return MULTI_VECTOR if stated == "ColBERT" else stated
         if self.bare:
@@ -168,41 +169,44 @@ class ModelLayout:
 
     @cached_property
     def max_tokens(self) -> int | None:
-        """Where the model itself cuts a text; None where it does not."""
+        """After how many tokens the model itself cuts a text; None if it does not."""
         if self._transformer is None:
             # A static embedding cuts only where its tokenizer file says so.
             file = joined(self.modules[0].path, "tokenizer.json")
             return self._longest((file, "truncation.max_length"))
-        own = self._library_file
+        library_file = self._library_file
         return self._longest(
-            (own, PROCESSED),
-            (own, "document_length"),
+            (library_file, PROCESSED),
+            (library_file, "document_length"),
             (SETTINGS, "document_length"),
             (STANFORD, "doc_maxlen"),
             *self._limits_of_all,
         )
 
-    def query_tokens(self, asked: int | None) -> int | None:
-        """Where a model of late interaction cuts queries, if no text may be longer than `asked`."""
-        own = self._library_file
+    def query_tokens(self, max_length: int | None) -> int | None:
+        """After how many tokens a late-interaction model cuts queries, if no text may be longer than `max_length`."""
+        library_file = self._library_file
         strategy, filled = self._expansion
         if strategy == "fixed":
             return filled
-        if asked is None and self._limit((own, PROCESSED)) is not None:
-            return self._longest((own, PROCESSED))
+        if max_length is None and self._limit((library_file, PROCESSED)) is not None:
+            return self._longest((library_file, PROCESSED))
         most = self._longest((self._stating("query_length"), "query_length"), *self._limits_of_all)
-        if asked is not None:
-            most = min(asked, most or asked)
+        if max_length is not None:
+            most = min(max_length, most or max_length)
         return most if most is None or strategy is None else max(most, filled)
 
     @property
     def fills_queries(self) -> bool:
-        """Whether all queries of a model of late interaction have the length at which they are cut."""
+        """Whether a late-interaction model fills up all queries to the length at which they are cut."""
         return self._expansion[0] == "fixed"
 
     @cached_property
     def _expansion(self) -> tuple[str | None, int]:
-        """How queries of late interaction are filled up, and to how many tokens; older files mean "fixed"."""
+        """The strategy by which a late-interaction model fills up queries, and to how many tokens.
+
+        Older files, which name no strategy, mean "fixed".
+        """
         file = self._stating("query_expansion")
         settings = self._object(SETTINGS)
         if "query_expansion" in self._object(file):
@@ -218,18 +222,18 @@ class ModelLayout:
         return strategy, int(length or FILLED)
 
     def _stating(self, key: str) -> str:
-        """The file that decides: the library's own where it has the key, whatever it says, else the older one."""
-        own = self._library_file
-        return own if key in self._object(own) else SETTINGS
+        """The file that decides about a key: the library's own file if it has the key, whatever its value, else `SETTINGS`."""
+        library_file = self._library_file
+        return library_file if key in self._object(library_file) else SETTINGS
 
     @property
     def _limits_of_all(self) -> list[tuple[str, str]]:
-        """Where it is stated how long a text may be, whatever its role."""
+        """The files and keys that may state the longest text of either role; the first counts."""
         tokenizer = self._transformer_file("tokenizer_config.json")
         return [*((self._library_file, key) for key in LIMITS), (tokenizer, "model_max_length")]
 
     def _longest(self, *places: tuple[str, str]) -> int | None:
-        """The first length that is stated in these places, if the model has as many positions."""
+        """The first length that these files and keys state, but no more than the model has positions."""
         lengths = (self._limit(*places), self.positions)
         limits = [n for n in lengths if n is not None and n < UNLIMITED]
         return int(min(limits)) if limits else None
@@ -261,15 +265,16 @@ class ModelLayout:
 
     @property
     def scores_a_pair(self) -> int | None:
-        """How many the head for pairs gives; None if there is no such head. Classifiers, as of NLI, give several."""
+        """How many scores the head gives a pair of texts; None without such a head. Classifiers, as of NLI, give several."""
         if not self.architecture.endswith(PAIRS):
             return None
         labels = self._config.get("id2label")
-        return len(labels) if isinstance(labels, dict) else 2  # what transformers leaves out
+        # transformers writes no labels if there are two.
+        return len(labels) if isinstance(labels, dict) else 2
 
     @property
     def architecture(self) -> str:
-        """The class that transformers makes of it; empty where its configuration names none."""
+        """The class of transformers that its configuration names; empty if it names none."""
         named = self._config.get("architectures")
         return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
@@ -289,7 +294,7 @@ class ModelLayout:
 
     @property
     def _library_file(self) -> str:
-        """The library's own settings of the transformer."""
+        """The file of `SENTENCE_CONFIGS` that the transformer has."""
         files = [self._transformer_file(name) for name in SENTENCE_CONFIGS]
         return next((file for file in files if (self.folder / file).is_file()), files[0])
 
@@ -336,7 +341,7 @@ class ModelLayout:
         return None
 
     def _value(self, file: str, kind: type[T], key: str = "") -> T | None:
-        """What a JSON file has under a key, such as ``prompts`` or ``truncation.max_length``; None if it has not."""
+        """The value of a key of a JSON file, such as ``prompts`` or ``truncation.max_length``; None if it has none."""
         path = self.folder / file
         value = load_json(path, lone="replace", strict=False) if path.is_file() else None
         names = key.split(".") if key else []

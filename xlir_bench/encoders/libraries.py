@@ -32,7 +32,7 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """The same while files are looked up at the hub; transformers is not imported."""
+    """No progress bars, log lines or warnings while files are looked up at the hub; does not import transformers."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -64,7 +64,7 @@ def _silenced(name: str) -> Iterator[None]:
 
 @contextmanager
 def loading(name: str, folder: str, device: str) -> Iterator[None]:
-    """Whatever keeps a model of this folder from being loaded becomes an `InputError`."""
+    """Turn an error of a library that loads the model in this folder into an `InputError`."""
     require_device(device)  # the fingerprint is for this device: another one gives other bits
     try:
         with quiet_transformers():

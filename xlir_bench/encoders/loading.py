@@ -36,11 +36,11 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "http": lambda rest, options: load_http(f"http:{rest}", options),
     "https": lambda rest, options: load_http(f"https:{rest}", options),
 }
-"""What stands before the first colon, and who reads the rest; without one it is a folder or a hub id."""
+"""By the prefix before the first colon, what loads the rest of a spec. Without a prefix it is a folder or a hub id."""
 
 
 def load_model(spec: str, options: EncoderOptions, model_type: str | None = None) -> Encoder:
-    """The encoder of a folder, a package or a hub id; its files say of which type it is, unless the caller does."""
+    """The encoder of a folder, a package or a hub id; without a `model_type` its files say of which type it is."""
     prefix = {SPARSE: "sparse:", MULTI_VECTOR: "colbert:"}.get(model_type or "", "")
     require("models", f"--model {prefix}{spec}")
     place = locate(spec, options)
@@ -63,7 +63,7 @@ def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encode
 
 
 def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
-    """An encoder of a spec, a path, an encoder, a SentenceTransformer or a function ``encode(texts, role)``."""
+    """An encoder from a spec, a path, an encoder, a SentenceTransformer or a function ``encode(texts, role)``."""
     check_bounds(options)
     if isinstance(thing, str):
         return load_encoder(thing, options)
@@ -73,10 +73,11 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
         return load_model(os.fspath(thing), options)
     if _has(thing, "name", "fingerprint", "dimension", "encode"):
         return cast(Encoder, thing)
-    library = sys.modules.get("sentence_transformers")  # whoever has such a model has imported it
+    # A caller that has a model of the library has imported it.
+    library = sys.modules.get("sentence_transformers")
     owner = getattr(thing, "__self__", None)
     if library is not None and isinstance(owner, library.SentenceTransformer):
-        thing = owner  # its method `encode`, where the model itself is meant
+        thing = owner  # it was given as its method `encode`
     if library is not None and isinstance(thing, library.SentenceTransformer):
         return InMemoryEncoder(thing, options)
     for kind in (SPARSE, MULTI_VECTOR):
@@ -106,6 +107,6 @@ def describe(encoder: Encoder) -> EncoderCard:
 
 
 def _has(thing: object, *names: str) -> bool:
-    """Like isinstance with a Protocol, which would read the properties: reading `dimension` loads a model."""
+    """Whether it has all these attributes. isinstance with a Protocol would read them: reading `dimension` loads a model."""
     absent = object()
     return all(inspect.getattr_static(thing, name, absent) is not absent for name in names)

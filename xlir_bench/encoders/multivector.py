@@ -31,13 +31,13 @@ class TokenVectors:
 
     @classmethod
     def of(cls, texts: Sequence[Floats]) -> TokenVectors:
-        """The texts whose tokens have these vectors."""
+        """From one array of token vectors per text."""
         ends = np.cumsum([0, *(len(text) for text in texts)])
         return cls(np.concatenate(texts), ends)
 
     @classmethod
     def stacked(cls, parts: Sequence[TokenVectors]) -> TokenVectors:
-        """The texts of all parts."""
+        """The texts of all parts, in their order."""
         lengths = np.concatenate([part.lengths for part in parts])
         return cls(np.concatenate([part.vectors for part in parts]), _ends(lengths))
 
@@ -86,17 +86,17 @@ class MultiVectorEncoder(TransformerEncoder):
         """The `TokenVectors` of the texts, as one batch; loads the model."""
         if not texts:
             return TokenVectors(np.zeros((0, self.dimension), np.float32), np.zeros(1, np.int64))
-        with quiet_transformers():  # it warns of each query that is cut
+        with quiet_transformers():  # which would warn of each query that is cut
             vectors = self._encode(texts, role, convert_to_numpy=True)
-        made = TokenVectors.of([np.asarray(text, np.float32) for text in vectors])
-        check_finite(made.vectors, np.repeat(np.arange(len(texts)), made.lengths), texts)
-        return made
+        tokens = TokenVectors.of([np.asarray(text, np.float32) for text in vectors])
+        check_finite(tokens.vectors, np.repeat(np.arange(len(texts)), tokens.lengths), texts)
+        return tokens
 
     @cached_property
     def _tokens(self) -> ModelTokens:
-        """Texts are counted, and no ids are kept: what is cut and filled up differs with the role and the text."""
+        """Counts tokens, and keeps no ids: how the model cuts and fills up a text depends on its role and contents."""
         return ModelTokens(self._model[0], 0)
 
     def _cut(self, model: Any) -> None:
-        """Queries and passages are cut apart."""
+        """Let the model cut queries and passages, each after a number of tokens of its own."""
         model[0].document_length, model[0].query_length = self.max_tokens, self.max_query_tokens

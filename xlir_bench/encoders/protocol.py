@@ -1,4 +1,4 @@
-"""The seam between the harness and any encoder: its four names, and what a result records of it."""
+"""The interface of every encoder, and what a result records of an encoder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MODEL_OPTIONS = tuple(option.name for option in options_of(EncoderOptions) if op
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns texts into vectors; knows nothing of tasks. It may also have a `card` (`EncoderCard`) and a `device`."""
+    """Turns texts into vectors, and knows nothing of tasks. It may also have a `card` (`EncoderCard`) and a `device`."""
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
 
     @property
     def fingerprint(self) -> str:
@@ -56,48 +56,48 @@ class EncoderCard:
     fingerprint: str
     dtype: str = "float32"
     max_tokens: int | None = None
-    """Where a text is cut."""
+    """After how many tokens a text is cut."""
     max_query_tokens: int | None = None
-    """Where a query is cut, if elsewhere than a passage."""
+    """After how many tokens a query is cut, if that differs from passages."""
     fills_queries: bool = False
-    """Whether every query has so many tokens."""
+    """Whether every query is filled up to the number of tokens at which it is cut."""
     query_prompt: str = ""
     passage_prompt: str = ""
     weights_digest: str | None = None
     parameters: int | None = None
-    """Number of weights, where the files tell it."""
+    """Number of weights, if the files tell it."""
     weights_bytes: int | None = None
-    """What they take in memory, where that is not their number times the width of the dtype."""
+    """The memory that the weights take, if that is not their number times the width of the dtype."""
     similarity: str | None = None
-    """How its vectors are compared: of a retriever as it does, of an encoder as the model registers, if it does."""
+    """How vectors are compared: by a retriever, or, in an encoder's card, what the model registers, if anything."""
     chosen_on: tuple[str, ...] = ()
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()
     """Which prompts were used and why, and what else a reader should know."""
     reranker: str | None = None
-    """What orders its best passages anew: a name, and a piece of the digest of its weights."""
+    """The reranker of the best passages: its name, and a piece of the digest of its weights."""
     transform: str | None = None
-    """How its vectors are moved, and on which text that is estimated, with a piece of its digest."""
+    """How vectors are moved, and the text on which that was estimated, with a piece of the text's digest."""
     fused: tuple[tuple[str, str], ...] = ()
     """The retrievers that are fused, the model first: name and fingerprint of each."""
 
     def cut(self, role: Role) -> int | None:
         """After how many tokens a text of this role is cut."""
-        apart = self.max_query_tokens if role == "query" else None
-        return self.max_tokens if apart is None else apart
+        own_cut = self.max_query_tokens if role == "query" else None
+        return self.max_tokens if own_cut is None else own_cut
 
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the named options that are not at their default."""
+    """The options of these names that differ from their defaults."""
     return {n: x for n in names if (x := getattr(options, n)) != getattr(DEFAULT_OPTIONS, n)}
 
 
 def unused_notes(
     options: EncoderOptions, kind: str, used: Iterable[str] = (), also: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """A note for each option that was given and means nothing to this kind of encoder."""
+    """A note for each option that was given although this kind of encoder has no use for it."""
     unused = [*(name for name in MODEL_OPTIONS if name not in set(used)), *also]
     return tuple(
-        f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
+        f"--{name.replace('_', '-')} has no effect on a {kind} encoder and was ignored"
         for name in changed_options(options, unused)
     )

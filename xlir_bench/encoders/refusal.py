@@ -1,4 +1,4 @@
-"""Refuses a model that is not of the kind wanted, or whose files may run code."""
+"""Refuses a model of another kind than is wanted, or whose files may run code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAINER = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*"
 
 
 def refuse_unsafe(place: Place, trust_remote_code: bool, wanted: str) -> None:
-    """An error for everything but a model of the kind wanted, in safetensors, whose code is the library's own."""
+    """Raise an error unless the model is of the kind wanted, in safetensors, and uses only the library's own code."""
     layout = place.layout
     name, kind = visible(str(place.folder) if place.local else place.name), layout.kind or wanted
     if wanted == CROSS:
@@ -63,8 +63,8 @@ def refuse_unsafe(place: Place, trust_remote_code: bool, wanted: str) -> None:
         )
     if not layout.weights:
         raise InputError(
-            f"{name} has no weights in safetensors; a training that is not finished has some in"
-            " its checkpoints/, and goes on with --resume"
+            f"{name} has no weights in safetensors; an unfinished training has weights in its checkpoints/,"
+            " and continues with --resume"
         )
     if layout.bare and wanted == SPARSE and not layout.architecture.endswith("ForMaskedLM"):
         raise InputError(
@@ -72,18 +72,18 @@ def refuse_unsafe(place: Place, trust_remote_code: bool, wanted: str) -> None:
         )
     if layout.bare and wanted == MULTI_VECTOR and not layout.is_stanford_colbert:
         raise InputError(
-            f"colbert:{place.name} is a bare transformers model, which says nothing of how vectors of tokens are made"
+            f"colbert:{place.name} is a bare transformers model, which does not say how to make vectors of tokens"
         )
 
 
 def _refuse_no_reranker(name: str, layout: ModelLayout) -> None:
-    """An error for a model that does not give one score a pair."""
+    """Raise an error if a model does not give exactly one score per pair."""
     if (count := layout.scores_a_pair) not in (None, 1):
         raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
-    # Those of yes and no.
+    # A causal language model scores a pair by the words yes and no.
     scores_words = layout.bare and layout.architecture.endswith("ForCausalLM")
     if layout.kind != CROSS and not scores_words:
         what = layout.architecture or "model" if layout.bare else str(layout.kind)
         raise InputError(
-            f"{name} is a {shortened(what)}, not a CrossEncoder: --rerank takes only such, --model what gives vectors"
+            f"{name} is a {shortened(what)}, not a CrossEncoder: --rerank takes only a CrossEncoder, --model a model that gives vectors"
         )

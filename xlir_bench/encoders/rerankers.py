@@ -1,4 +1,4 @@
-"""Rerankers: whatever gives a pair of a query and a passage a score, by reading both."""
+"""Rerankers score a pair of a query and a passage by reading both together."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Reranker(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it runs: batches are larger on a GPU."""
+        """Where it runs; batches are larger on a GPU."""
 
     def scores(self, pairs: Sequence[Pair]) -> Floats:
-        """One float32 a pair, the better the higher. Called with one planned batch at a time."""
+        """One float32 per pair; higher is better. Called with one planned batch at a time."""
 
 
 class CrossEncoderReranker:
-    """A cross encoder of a folder: its card comes from its files, the rest loads it."""
+    """A cross encoder in a folder. Its card is read from its files; everything else loads the model."""
 
     def __init__(self, place: Place, options: EncoderOptions) -> None:
         refuse_unsafe(place, options.trust_remote_code, CROSS)
@@ -59,7 +59,7 @@ class CrossEncoderReranker:
 
     @cached_property
     def card(self) -> EncoderCard:
-        """What a result records of it. The cut is its own: `--max-length` is that of the first stage."""
+        """What a result records of it. It cuts pairs at a limit of its own: `--max-length` is for the first stage."""
         place, options, kind = self._place, self._options, "cross-encoder"
         parts = {"kind": kind, "max_tokens": place.layout.max_tokens}
         return EncoderCard(
@@ -75,23 +75,23 @@ class CrossEncoderReranker:
         )
 
     def scores(self, pairs: Sequence[Pair]) -> Floats:
-        """What the library itself gives, by the model's own activation; loads the model."""
+        """The library's scores, with the model's own activation function; loads the model."""
         scores = self._model.predict(
             list(pairs), batch_size=len(pairs), show_progress_bar=False, convert_to_numpy=True
         )
         return as_floats(scores, "the reranker")
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
-        """How many tokens each text adds to a pair, uncut; what every pair has is counted with its query."""
+        """How many tokens each text adds to a pair, before any cut; the tokens that all pairs have count with the query."""
         tokenizer = self._model.tokenizer
-        more = 0
+        of_all_pairs = 0
         if role == "query":
             prompts: dict[str | None, str] = dict(self._model.prompts)
             prompt = prompts.get(self._model.default_prompt_name) or ""
             (tokens,) = token_ids(tokenizer, [prompt], special=False)
-            more = tokenizer.num_special_tokens_to_add(pair=True) + len(tokens)
+            of_all_pairs = tokenizer.num_special_tokens_to_add(pair=True) + len(tokens)
         rows = token_ids(tokenizer, list(texts), special=False)
-        lengths = np.array([len(row) + more for row in rows], np.int64)
+        lengths = np.array([len(row) + of_all_pairs for row in rows], np.int64)
         return TokenCounts(lengths, np.zeros_like(lengths))
 
     @cached_property
@@ -104,7 +104,7 @@ class CrossEncoderReranker:
 
 
 class PythonReranker:
-    """Calls a function of pairs; a class is made when needed, and what it makes is called."""
+    """Calls a function of pairs. If `target` is a class, an instance is made at the first call, and called."""
 
     device = "cpu"
 
@@ -122,7 +122,7 @@ class PythonReranker:
         )
 
     def scores(self, pairs: Sequence[Pair]) -> Floats:
-        """What the user's code gives, as float32."""
+        """The scores that the user's code gives, as float32."""
         try:
             scores = self._call(list(pairs))
         except Exception as error:
@@ -142,13 +142,13 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     if not spec.strip() or (colon and not expanded(spec).exists()):
         raise InputError(f"--rerank {spec!r}: give a cross encoder: folder, hub id or py:FILE:NAME")
     require("models", f"--rerank {spec}")
-    if options.device is not None:  # pairs come last: whatever is encoded before would be in vain
+    if options.device is not None:  # refused now, not after all texts are encoded
         require_device(options.device)
     return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
 
 
 def checked_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
-    """The scores of `pairs`, one finite number each; an error names the first pair that went wrong."""
+    """The scores, one finite number per pair; an error names the first pair without one."""
     if scores.shape != (len(pairs),):
         raise BadVectorsError(
             f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs, not one number a pair"

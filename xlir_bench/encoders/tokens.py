@@ -1,4 +1,4 @@
-"""A model's own tokenizer: what it has counted, the model need not tokenise again."""
+"""Counts tokens with a model's own tokenizer, and gives the ids to the model, which then need not tokenise again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xlir_bench.records import Ints, TokenCounts
 
 COUNTED_AT_ONCE = 2048
 REMEMBERED = 1 << 25
-"""Ids that are kept until they are read, 134 MB."""
+"""How many ids are kept until they are used, at most: 134 MB."""
 NO_TOKEN = -1
 """The id of the unknown token where a tokenizer has none."""
 
@@ -21,9 +21,9 @@ NO_TOKEN = -1
 class ModelTokens:
     """The tokenizer of a model's first module, and the ids of texts that it has counted.
 
-    What a model reads beside ids is learnt from the first batch whose ids are known: it is tokenised once more, and
-    where its ids do not make what the model makes of its texts, all others are tokenised again too. So is every batch with
-    a text that has to be cut.
+    A model reads more than ids: a mask, for example. So the first batch whose ids are known is tokenised by the model
+    as well, to see whether `_padded` makes the same inputs from the ids. If it does not, the model tokenises all other
+    batches, too. It always tokenises a batch with a text that has to be cut.
     """
 
     def __init__(self, module: Any, limit: int | None) -> None:
@@ -39,21 +39,23 @@ class ModelTokens:
         self._limit = np.inf if limit is None else limit
         self._unknown_id = self._find_unknown()
         self._ids: dict[str, Ints] = {}
-        self._how: dict[str, Any] | None = None
-        """How the batch was asked for that this was learnt from."""
-        self._beside: dict[str, Any] = {}
-        self._read: tuple[str, ...] = ()
+        self._learnt_for: dict[str, Any] | None = None
+        """The arguments of `features` for which the following two are known."""
+        self._constant: dict[str, Any] = {}
+        """The inputs that are the same for all texts."""
+        self._tensors: tuple[str, ...] = ()
+        """The names of the inputs that are made from ids."""
 
     def count(self, texts: Sequence[str], prompt: str) -> TokenCounts:
-        """Tokens of each text behind the prompt, special ones included, uncut; ids of texts before are forgotten."""
-        self._ids, self._how = {}, None
+        """Tokens of the prompt and each text, with special tokens, before any cut; ids of earlier texts are forgotten."""
+        self._ids, self._learnt_for = {}, None
         tokens, unknown, room = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], REMEMBERED
-        for some in slices(len(texts), COUNTED_AT_ONCE):
-            asked = [prompt + text for text in texts[some]]
-            rows = token_ids(self._tokenizer, asked, special=not self._is_bare)
+        for page in slices(len(texts), COUNTED_AT_ONCE):
+            prompted = [prompt + text for text in texts[page]]
+            rows = token_ids(self._tokenizer, prompted, special=not self._is_bare)
             tokens.append(np.array([len(row) for row in rows]))
             unknown.append(np.array([row.count(self._unknown_id) for row in rows]))
-            for text, row in zip(asked, rows, strict=True):
+            for text, row in zip(prompted, rows, strict=True):
                 if len(row) <= min(self._limit, room):
                     self._ids[text] = np.array(row, np.int32)
                     room -= len(row)
@@ -62,37 +64,37 @@ class ModelTokens:
     def features(
         self, preprocess: Callable[..., Mapping[str, Any]], texts: Sequence[str], **how: Any
     ) -> Mapping[str, Any]:
-        """What the model's `preprocess` makes of a batch, from ids where all are known; each is used once."""
+        """The inputs that `preprocess` makes of a batch: from the ids, if all are known. Ids are used once."""
         prompt = how.get("prompt") or ""
         ids = [self._ids.pop(prompt + text, None) for text in texts]
         known = [row for row in ids if row is not None]
         if not texts or len(known) < len(texts):
             return preprocess(texts, **how)
-        made = self._padded(known)
-        if how == self._how:
-            return self._beside | {name: made[name] for name in self._read}
+        from_ids = self._padded(known)
+        if how == self._learnt_for:
+            return self._constant | {name: from_ids[name] for name in self._tensors}
         features = preprocess(texts, **how)
-        self._learn(features, made)
-        self._how = how
+        self._learn(features, from_ids)
+        self._learnt_for = how
         return features
 
-    def _learn(self, features: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-        """Which of its features ids make, and which are the same for all texts."""
+    def _learn(self, features: Mapping[str, Any], from_ids: Mapping[str, Any]) -> None:
+        """Note which inputs are made from ids and which are constant; forget all ids if they make other inputs."""
         import torch
 
-        self._read = tuple(name for name, value in features.items() if torch.is_tensor(value))
-        self._beside = {name: features[name] for name in features if name not in self._read}
+        self._tensors = tuple(name for name, value in features.items() if torch.is_tensor(value))
+        self._constant = {name: features[name] for name in features if name not in self._tensors}
         is_alike = all(
-            name in made
-            and made[name].dtype == features[name].dtype
-            and torch.equal(made[name], features[name])
-            for name in self._read
+            name in from_ids
+            and from_ids[name].dtype == features[name].dtype
+            and torch.equal(from_ids[name], features[name])
+            for name in self._tensors
         )
-        if not is_alike or not all(isinstance(x, str | int) for x in self._beside.values()):
+        if not is_alike or not all(isinstance(x, str | int) for x in self._constant.values()):
             self._ids = {}
 
     def _padded(self, ids: Sequence[Ints]) -> dict[str, Any]:
-        """What models read of these texts: one after another where they have no padding."""
+        """The inputs of a model from ids: padded, or one text after another for a tokenizer without padding."""
         import torch
 
         if self._is_bare:
@@ -103,9 +105,9 @@ class ModelTokens:
             mask = mask[:, ::-1].copy()
         padded = np.full(mask.shape, getattr(self._tokenizer, "pad_token_id", None) or 0)
         padded[mask] = np.concatenate(ids)
-        made = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
-        made["token_type_ids"] = np.zeros_like(padded)
-        return {name: torch.from_numpy(value) for name, value in made.items()}
+        inputs = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
+        inputs["token_type_ids"] = np.zeros_like(padded)
+        return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
     def _find_unknown(self) -> int:
         if self._is_bare:
@@ -117,7 +119,7 @@ class ModelTokens:
 
 
 def in_a_row(ids: Sequence[Ints]) -> dict[str, Any]:
-    """The texts one after another, and where each begins: what a table of word vectors reads."""
+    """The ids of the texts one after another, and where each text begins: the input of a table of word vectors."""
     import torch
 
     lengths = np.array([len(row) for row in ids])
@@ -128,8 +130,8 @@ def in_a_row(ids: Sequence[Ints]) -> dict[str, Any]:
 
 
 def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
-    """The tokens of each text, with those that stand around it or without; a bare tokenizer cuts if it is set to."""
-    if not texts:  # at which transformers fails
+    """The ids of the tokens of each text, with or without special tokens; uncut, unless a bare tokenizer is set to cut."""
+    if not texts:  # transformers fails on an empty list
         return []
     if is_bare(tokenizer):
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=special)
@@ -143,5 +145,5 @@ def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]
 
 
 def is_bare(tokenizer: Any) -> bool:
-    """Whether it is one of the library `tokenizers` itself."""
+    """Whether this is a tokenizer of the library `tokenizers`, not one of transformers."""
     return hasattr(tokenizer, "no_truncation")

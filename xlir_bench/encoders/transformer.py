@@ -1,4 +1,4 @@
-"""Sentence-transformers models, of a folder or in memory; torch and the library wait until a vector is asked for."""
+"""Sentence-transformers models, in a folder or in memory; torch and the library are imported only for vectors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 OPTIONS_IN_MEMORY = ("query_prompt", "passage_prompt", "truncate_dim")
-"""The options that a model in memory takes. They are in its slug."""
+"""The options that a model in memory takes; they are in its slug."""
 OPTIONS_OF_FOLDERS = tuple(option for option in options_of(LoadOptions) if option.group == MODEL)
-"""The options that a model of a folder takes."""
+"""The options that a model in a folder takes."""
 OPTIONS_IN_SLUG = tuple(o.name for o in OPTIONS_OF_FOLDERS if o.decides and o.name != "revision")
-"""Those of them in its slug; the revision is in what that begins with."""
+"""Those of them that are in its slug. The revision is not one: it is in the beginning of the slug."""
 IN_PARTS = {"query_prompt", "passage_prompt", "revision", "dtype", "max_length", "truncate_dim"}
-"""Those that a fingerprint has by what they come to; any other is in it as it was given."""
+"""The options whose effect is in a fingerprint, such as the prompts in use; the others are in it as given."""
 TRAINING = "training.json"
 """What `train-hybrid` records beside a model."""
 
@@ -47,9 +47,9 @@ class SentenceTransformerEncoder:
 
     kind = "sentence-transformers"
     max_query_tokens: int | None = None
-    """Where queries are cut, if elsewhere than passages."""
+    """After how many tokens queries are cut, if that differs from passages."""
     fills_queries = False
-    """Whether every query has so many tokens."""
+    """Whether every query is filled up to that number of tokens."""
     _model: Any
 
     def __init__(
@@ -57,14 +57,14 @@ class SentenceTransformerEncoder:
     ) -> None:
         self.name = name
         self.max_tokens = max_tokens
-        """Where a text is cut."""
+        """After how many tokens a text is cut."""
         self.prompts = prompts
-        """What is put before its texts."""
+        """The prompts before its texts."""
         self._options = options
 
     @cached_property
     def dimension(self) -> int:
-        """Length of its vectors, cut or not; loads the model."""
+        """Length of its vectors, as `--truncate-dim` leaves them; loads the model."""
         return int(self.encode(["dimension"], "query").shape[1])
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
@@ -81,15 +81,15 @@ class SentenceTransformerEncoder:
         return vectors
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
-        """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut.
+        """Tokens as the model's own tokenizer counts them, prompt and special tokens included, before any cut.
 
-        Their ids are kept for `encode`, until other texts are counted.
+        The ids are kept for `encode`, until other texts are counted.
         """
         return self._tokens.count(texts, self.prompts.of(role))
 
     def _fingerprint(self, **parts: Any) -> str:
-        apart = self.max_query_tokens
-        parts |= {} if apart is None else {"max_query_tokens": apart}
+        query_tokens = self.max_query_tokens
+        parts |= {} if query_tokens is None else {"max_query_tokens": query_tokens}
         parts |= changed_options(self._options, set(OPTIONS_IN_SLUG) - IN_PARTS)
         return fingerprint(
             {
@@ -119,19 +119,19 @@ class SentenceTransformerEncoder:
         )
 
     def _encode(self, texts: Sequence[str], role: Role, **how: Any) -> Any:
-        """What the model makes of one batch."""
+        """The model's own output for one batch, with the ids of texts that were counted before."""
         encode = self._model.encode_query if role == "query" else self._model.encode_document
         how |= {"prompt": self.prompts.of(role), "batch_size": len(texts)}
         model = self._model
         training, preprocess = model.training, model.preprocess
-        own = vars(model).get("preprocess")
+        replaced = vars(model).get("preprocess")
         model.preprocess = partial(self._tokens.features, preprocess)
         try:
             return encode(list(texts), show_progress_bar=False, **how)
         finally:
             del model.preprocess
-            if own is not None:
-                model.preprocess = own
+            if replaced is not None:
+                model.preprocess = replaced
             model.train(training)
 
     @cached_property
@@ -140,7 +140,7 @@ class SentenceTransformerEncoder:
 
 
 class TransformerEncoder(SentenceTransformerEncoder):
-    """A model of a folder: name, card and fingerprint come from its files, the rest loads it."""
+    """A model in a folder. Name, card and fingerprint are read from its files; everything else loads the model."""
 
     model_type = DENSE
 
@@ -151,7 +151,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
             raise InputError(
                 f"--max-length {length}: {place.name} ends at {layout.positions} tokens"
             )
-        # Models of late interaction are not trained with the prompts that are known of their names.
+        # Late-interaction models are not trained with the prompts that `FAMILIES` has for their names.
         names = [] if self.model_type == MULTI_VECTOR else [place.name, *layout.ancestors]
         folder = place.name if place.guessed else ""
         prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names, folder)
@@ -165,7 +165,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of everything that changes its vectors; a README, a picture or an evaluation beside them does not."""
+        """The digest of everything that changes its vectors: no README, picture or evaluation beside the weights."""
         revision = None if self._place.local else self._options.revision
         return self._fingerprint(
             **self._place.decisive(self._options, self.device), revision=revision
@@ -178,7 +178,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         is_dense, queries = self.model_type == DENSE, self.max_query_tokens
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
         used = [o.name for o in OPTIONS_OF_FOLDERS if is_dense or o.name != "truncate_dim"]
-        # A folder that does not say that it is sparse is a dense model too, with results of its own.
+        # A bare folder can also be a dense model, whose results need another folder.
         sparse = "-sparse" if self.model_type == SPARSE and layout.bare else ""
         return self._card(
             place.slug_stem + sparse,
@@ -202,7 +202,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         import torch
 
         model = load(self.model_type, self.name, self.folder, self.device, self._options)
-        # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
+        # The constructor sets neither the dtype of modules without a transformer nor the cut.
         for module in model.children():
             _pin_dtype(module, getattr(torch, self._options.dtype))
             if self._options.max_length is not None:
@@ -217,7 +217,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
 
 class SparseEncoder(TransformerEncoder):
-    """A `SparseEncoder` of sentence-transformers, such as SPLADE: a weight for each of few words of a vocabulary."""
+    """A `SparseEncoder` of sentence-transformers, such as SPLADE: a text gets weights for a few words of a vocabulary."""
 
     kind = "sparse"
     model_type = SPARSE
@@ -233,13 +233,13 @@ class SparseEncoder(TransformerEncoder):
         weights = rows.values().float().numpy()
         check_finite(weights, row, texts)
         kept = weights != 0
-        made = csr_array((weights[kept], (row[kept], column[kept])), shape=tuple(rows.shape))
-        made.sort_indices()
-        return made
+        vectors = csr_array((weights[kept], (row[kept], column[kept])), shape=tuple(rows.shape))
+        vectors.sort_indices()
+        return vectors
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
-    """A `SentenceTransformer` that someone has loaded, perhaps in the middle of its training."""
+    """A `SentenceTransformer` that the caller has loaded, perhaps in the middle of its training."""
 
     def __init__(
         self, model: SentenceTransformer, options: EncoderOptions = DEFAULT_OPTIONS
@@ -257,7 +257,7 @@ class InMemoryEncoder(SentenceTransformerEncoder):
 
     @cached_property
     def weights_digest(self) -> str:
-        """Of the weights as they were when it was first asked for."""
+        """The digest of the weights at the time of the first call."""
         import torch
 
         def parts() -> Iterator[bytes | memoryview]:
@@ -269,7 +269,7 @@ class InMemoryEncoder(SentenceTransformerEncoder):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of weights, tokenizer, modules, prompts and versions."""
+        """The digest of weights, tokenizer, modules, prompts and versions."""
         tokenizer: Any = getattr(self._model[0], "tokenizer", None)
         backend: Any = getattr(tokenizer, "backend_tokenizer", tokenizer)
         return self._fingerprint(
@@ -282,7 +282,7 @@ class InMemoryEncoder(SentenceTransformerEncoder):
 
     @property
     def device(self) -> str:
-        """Where it runs now: batches are larger on a GPU."""
+        """Where it runs now; batches are larger on a GPU."""
         return str(self._model.device)
 
     @cached_property
@@ -301,7 +301,7 @@ class InMemoryEncoder(SentenceTransformerEncoder):
 
 
 def cut_texts(model: SentenceTransformer, tokens: int) -> None:
-    """Have a model cut its texts after so many tokens."""
+    """Make a model cut its texts after this number of tokens."""
     tokenizer: Any = getattr(model[0], "tokenizer", None)
     if is_bare(tokenizer):
         tokenizer.enable_truncation(tokens)
@@ -310,7 +310,7 @@ def cut_texts(model: SentenceTransformer, tokens: int) -> None:
 
 
 def chosen_on(record: Path) -> tuple[str, ...]:
-    """The tasks that `train-hybrid` chose the best step by, as its record beside the model says."""
+    """The tasks by which `train-hybrid` chose the best step, from its record beside the model."""
     try:
         stated = json.loads(record.read_bytes())
         if stated["options"]["select_by"] == "last":
@@ -323,7 +323,7 @@ def chosen_on(record: Path) -> tuple[str, ...]:
 
 
 def _pin_dtype(module: Any, dtype: Any) -> None:
-    """Transformers were loaded in it, and keep a few tables in float32 that have to stay so."""
+    """Convert modules without a transformer. A transformer was loaded in its dtype, and keeps a few tables in float32."""
     if hasattr(module, "auto_model"):
         return
     if any(hasattr(inner, "auto_model") for inner in module.modules()):

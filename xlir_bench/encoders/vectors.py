@@ -1,4 +1,4 @@
-"""Vectors that exist: ``npy:<folder>`` with ``query.<lang>.npy`` and ``passage.<lang>.npy``."""
+"""Vectors that the user has computed: ``npy:<folder>`` with ``query.<lang>.npy`` and ``passage.<lang>.npy``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StoredVectors:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the bytes of all files."""
+        """The digest of all files."""
         return files_digest(self.folder, self._files)
 
     @cached_property
@@ -56,9 +56,9 @@ class StoredVectors:
         )
 
     def vectors(self, role: Role, lang: str, count: int, beginning: bool = False) -> Floats:
-        """The vectors of one role and language as float32; there must be exactly `count` of them.
+        """The vectors of one role and language as float32; the file must have exactly `count` of them.
 
-        With `beginning` there may be more, and the first `count` are returned (`--limit`).
+        With `beginning` it may have more, of which the first `count` are returned (for `--limit`).
         """
         path = self.folder / f"{role}.{lang}.npy"
         if not path.is_file():

@@ -1,16 +1,18 @@
-"""The loops over scores and vectors that numpy is too slow for, compiled by numba (which comes with ranx).
+"""The loops over scores and vectors that are too slow in numpy, compiled by numba (which comes with ranx).
 
-How they are written, so that they can be changed safely:
+A *tile* is a float32 table of scores, with a row per query and a column per passage, stored row by row. An *item* is
+a relevant passage whose rank is wanted: it is compared with the columns [start, stop) of its query's row. How the loops
+are written, so that they can be changed safely:
 
-- A tile of scores is float32, a row a query, and lies row by row in memory. A loop that only compares and counts
-  is compiled for vector registers; one that also calls a function, or writes where a condition holds, is not, and
-  takes three times as long. So columns are first counted in pieces of `STRIDE`, and a piece is looked at column by
-  column only where the count says that something is in it. Most pieces hold nothing.
-- Counts inside a piece are 32 bits, as wide as a score: then one register compares and counts as many columns.
-- `lists[count] = column; count += condition` writes every column and keeps those that hold: no branch to guess
-  wrongly. The lists need room for one column more than they can keep.
-- A list that may not hold the next row ends the call; the caller takes what is there and goes on from that row.
-- No `fastmath`: it would let the compiler add in any order, and then a product would depend on the machine.
+- The compiler turns a loop that only compares and counts into vector instructions. A loop that also calls a function,
+  or writes only if a condition holds, takes three times as long. So columns are first counted in pieces of `STRIDE`.
+  A piece is searched column by column only if its count is not 0, and most counts are 0.
+- Counts inside a piece have 32 bits, like a score: a vector register then compares and counts equally many columns.
+- `columns[count] = column; count += condition` writes every column, but moves on only if the condition holds. It has
+  no branch that the processor can predict wrongly. It may write one column too many: lists need room for one more.
+- If a list may not have room for the next row or item, the call ends and returns that row or item. The caller uses
+  the list, and calls again from there.
+- No `fastmath`: it lets the compiler add in any order, and then the bits of a product would depend on the machine.
 """
 
 from __future__ import annotations
@@ -25,19 +27,19 @@ from xlir_bench.records import Floats, Ints
 STRIDE = 128
 """Columns that are counted together."""
 MANY = 24
-"""Items of one row from which on its columns are sorted into bins once, not compared with every item."""
+"""If a row has this many items or more, its columns are sorted into bins once, and not compared with every item."""
 BINS = 2048
-"""A multiple of what a row has items, so that most bins hold no item."""
+"""How many bins: many more than a row has items, so that the columns of most bins are compared with no item."""
 SURPLUS = 4
-"""Into how many times as many parts as passages are wanted a line is cut, to see what the best of them reach."""
+"""Parts that a line is cut into for each passage that is wanted; the largest score of each part gives a first bar."""
 
 
 def are_compiled() -> bool:
-    """Whether this machine has compiled them, as they are now: numba keeps what it made, and ranx's functions with them."""
-    if (kept := getattr(count_above, "_cache", None)) is None:  # numba was told to compile nothing
+    """Whether numba's cache on this machine has these loops as they are now; it then has ranx's functions, too."""
+    if (cache := getattr(count_above, "_cache", None)) is None:  # numba is set to compile nothing
         return True
     written = Path(__file__).stat().st_mtime
-    return any(x.stat().st_mtime > written for x in Path(kept.cache_path).glob("kernels.*.nbi"))
+    return any(x.stat().st_mtime > written for x in Path(cache.cache_path).glob("kernels.*.nbi"))
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -46,7 +48,7 @@ def count_above(
     row: Ints,
     low: Floats,
     high: Floats,
-    own: Ints,
+    own_column: Ints,
     start: Ints,
     stop: Ints,
     begin: int,
@@ -54,36 +56,37 @@ def count_above(
     near_item: Ints,
     near_column: Ints,
 ) -> tuple[int, int]:
-    """For items from `begin` on, count the columns [start, stop) of their row that are above `high`.
+    """For each item from `begin` on, add to `above` how many columns [start, stop) of its row score more than `high`.
 
-    Those from `low` to `high` are listed instead, but for their `own`. Returns the item to go on with, and the length of
-    the list.
+    A column from `low` to `high` is too near to tell which score is truly higher: it is listed, as a pair of an item and a
+    column, unless it is the item's `own_column`. Returns the item to go on with, and the length of the list.
     """
-    count, alike = 0, begin
+    count, alike_until = 0, begin
     item = begin
     while item < len(row):
         if count + stop[item] - start[item] >= len(near_item):
             return item, count
         line = scores[row[item], start[item] : stop[item]]
-        if item >= alike:
-            while alike < len(row) and (row[alike], start[alike], stop[alike]) == (
-                row[item],
-                start[item],
-                stop[item],
-            ):
-                alike += 1
-            if alike - item >= MANY:
+        if item >= alike_until:
+            # The items that follow and are compared with the same columns.
+            while alike_until < len(row) and (
+                row[alike_until],
+                start[alike_until],
+                stop[alike_until],
+            ) == (row[item], start[item], stop[item]):
+                alike_until += 1
+            if alike_until - item >= MANY:
                 room = near_item[count:], near_column[count:]
-                some = slice(item, alike)
-                near = _count_binned(
-                    line, low[some], high[some], own[some] - start[item], above[some], *room
-                )
+                alike = slice(item, alike_until)
+                own = own_column[alike] - start[item]
+                near = _count_binned(line, low[alike], high[alike], own, above[alike], *room)
                 if near >= 0:
                     near_item[count : count + near] += item
                     near_column[count : count + near] += start[item]
                     count += near
-                    item = alike
+                    item = alike_until
                     continue
+                # With an empty list they may have room; if not, each is counted alone.
                 if count > 0:
                     return item, count
         first, floor, ceiling = count, low[item], high[item]
@@ -96,7 +99,7 @@ def count_above(
                 reaching = np.uint32(reaching + np.uint32(piece[column] >= floor))
             total += np.int64(higher)
             if reaching > higher:
-                itself = own[item] - start[item] - at
+                itself = own_column[item] - start[item] - at
                 for column in range(len(piece)):
                     near_column[count] = start[item] + at + column
                     is_near = (piece[column] >= floor) & (piece[column] <= ceiling)
@@ -112,14 +115,18 @@ def _count_binned(
     line: Floats,
     low: Floats,
     high: Floats,
-    own: Ints,
+    own_column: Ints,
     above: Ints,
     near_item: Ints,
     near_column: Ints,
 ) -> int:
-    """The same for items that are compared with the same columns; the length of the list, -1 if it may not hold it.
+    """As `count_above`, for items that are compared with the same columns, those of `line`.
 
-    A bin's columns are all below an item, all above it, or compared with it one by one.
+    Returns the length of the list, or -1 if it may have too little room; nothing is counted then.
+
+    Bins divide the range from the least `low` to the greatest `high`. The bin of a score never falls as the score grows,
+    so columns in a bin beyond that of `high` are above the item, and columns in a bin before that of `low` are below it.
+    Only the columns from the bin of `low` to the bin of `high` are compared with the item one by one.
     """
     floor = low.min()
     scale = np.float32(BINS - 1) / (high.max() - floor)
@@ -145,7 +152,7 @@ def _count_binned(
         compared += ends[lowest[item] : highest[item] + 1].sum()
     if compared >= len(near_item):
         return -1
-    # From counts to the place behind each bin's columns, were they sorted.
+    # From the number of columns in each bin to the place where the bin ends, if columns are sorted by bin.
     for number in range(1, BINS):
         ends[number] += ends[number - 1]
     starts = ends.copy()
@@ -164,7 +171,7 @@ def _count_binned(
             near_item[count] = item
             near_column[count] = column
             is_near = (score >= low[item]) & (score <= high[item])
-            count += is_near & (column != own[item])
+            count += is_near & (column != own_column[item])
     return count
 
 
@@ -179,10 +186,10 @@ def count_exact(
     above: Ints,
     ties: Ints,
 ) -> None:
-    """For each item, count the columns [start, stop) of its row that score more than its `own`, and as much.
+    """For each item, add to `above` how many columns [start, stop) of its row score more than its `own` score.
 
-    Scores are true ones. Of equal ones those before the item's `column`, which may be outside the tile, are in the first
-    row of `ties`, those after it in the second.
+    All scores are true ones. Columns with an equal score are added to `ties`: to its first row if they are before the
+    item's `column`, to its second if after. That column may be outside the tile.
     """
     for item in range(len(row)):
         line, bar = scores[row[item]], np.float32(own[item])
@@ -203,18 +210,18 @@ def count_exact(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def settle(
-    item: Ints, true: Floats, place: Ints, own: Floats, position: Ints, above: Ints, ties: Ints
+    items: Ints, true: Floats, place: Ints, own: Floats, position: Ints, above: Ints, ties: Ints
 ) -> None:
-    """Count passages by their true scores: each is at a `place` of the pool, and compared with one item.
+    """Count passages that were too near to tell by their true scores, each for one of the `items`.
 
-    An item's own passage is at its `position`; of equal scores those before it are in the first row of `ties`, those
-    after it in the second.
+    A passage is at a `place` of the pool. An item has a true score, `own`, and its own passage is at its `position`.
+    Passages with an equal score are added to `ties`: to its first row if they are before the item, to its second if after.
     """
-    for i in range(len(item)):
-        of = item[i]
-        above[of] += true[i] > own[of]
-        if true[i] == own[of] and place[i] != position[of]:
-            ties[int(place[i] > position[of]), of] += 1
+    for i in range(len(items)):
+        item = items[i]
+        above[item] += true[i] > own[item]
+        if true[i] == own[item] and place[i] != position[item]:
+            ties[int(place[i] > position[item]), item] += 1
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -229,11 +236,11 @@ def list_best(
     rows: Ints,
     columns: Ints,
 ) -> tuple[int, int]:
-    """List the columns [start, stop) that may be among the `depth` truly best of their row.
+    """List the columns [start, stop) that may truly be among the `depth` best of their row and score the row's bar or more.
 
-    A score is at most `error` of its row from the true one, and only those from the row's bar on count. With
-    `depth` columns at some score or above it, whatever is more than two errors below that is out.
-    Returns the row to go on with, and the length of the list.
+    A score is at most the row's `error` from the true score. If `depth` columns score s or more, their true scores
+    are s - error or more; so a column below s - 2 error cannot be among the best. Returns the row to go on with, and
+    the length of the list.
     """
     count = 0
     for row in range(begin, len(scores)):
@@ -252,7 +259,7 @@ def list_best(
                 continue
             for column in range(len(piece)):
                 columns[count] = at + column
-                # A column that is none of the row's candidates has -inf.
+                # A column that is no candidate of the row scores -inf.
                 count += piece[column] >= bar and piece[column] != -np.inf
         if count - first > depth:
             listed = line[columns[first:count]]
@@ -268,7 +275,7 @@ def list_best(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _largest(line: Floats, parts: int) -> Floats:
-    """The largest number of each part of a line; every so many columns one is of the same part."""
+    """The largest score of each part of a line; part p has the columns p, p + parts, p + 2 parts, and so on."""
     largest = line[:parts].copy()
     for at in range(parts, len(line), parts):
         piece = line[at : at + parts]
@@ -280,14 +287,14 @@ def _largest(line: Floats, parts: int) -> Floats:
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _reached_by(scores: Floats, depth: int, error: float) -> np.float32:
-    """From which score on columns may be among the `depth` truly best of some."""
+    """The lowest score at which a column may truly be among the `depth` best of these."""
     place = len(scores) - depth
     return np.float32(np.partition(scores, place)[place] - 2 * error)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def merge_best(rows: Ints, scores: Floats, positions: Ints, best: Floats, places: Ints) -> None:
-    """Put what is listed among the best of its row: score descending, then position ascending."""
+    """Insert each listed passage into the best of its row, by score descending, then position ascending; drop the last."""
     last = best.shape[1] - 1
     for i in range(len(rows)):
         kept, where, score, position = best[rows[i]], places[rows[i]], scores[i], positions[i]
@@ -304,10 +311,11 @@ def merge_best(rows: Ints, scores: Floats, positions: Ints, best: Floats, places
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def true_product(a: Floats, b: Floats, products: Floats) -> float:
-    """The inner product of two vectors in float64: the same wherever they stand, on every machine.
+    """The inner product of two vectors in float64: the same bits wherever the vectors lie, on every machine.
 
-    The upper half of the products is added to the lower until one is left: an order that vector registers
-    of any width keep. `products` is room for as many as a vector has components.
+    The bits of a sum depend on the order of its additions. Here the upper half of the products is added to the lower
+    half until one number is left: an order that vector registers of any width can keep. `products` is room for one
+    number per component.
     """
     count = len(a)
     for i in range(count):
@@ -332,7 +340,7 @@ def true_products(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def true_table(queries: Floats, passages: Floats, out: Floats) -> None:
-    """Write the true product of each query, by row, and each passage."""
+    """Write the true products of all queries, by row, and all passages, by column."""
     products = np.empty(queries.shape[1])
     for query in range(len(queries)):
         for passage in range(len(passages)):
@@ -351,7 +359,8 @@ def true_maxsims(
 ) -> None:
     """Write for each pair the sum, over a query's tokens, of the largest true product with a token of the passage.
 
-    Tokens lie one text after another. A pair whose passage has none is left as it is.
+    The tokens of all texts lie one text after another: those of text n are the rows from ends[n] to ends[n + 1]. For a
+    passage without tokens nothing is written.
     """
     products = np.empty(queries.shape[1])
     for i in range(len(query)):
@@ -372,7 +381,7 @@ def true_maxsims(
 def unit_rows(rows: Floats, unit: Floats) -> None:
     """Write each row at unit length; a zero row stays zero.
 
-    Lengths are taken in float64: squares of large float16-born values overflow float32.
+    Lengths are computed in float64: the squares of large values overflow float32.
     """
     products = np.empty(rows.shape[1])
     for i in range(len(rows)):
@@ -392,10 +401,11 @@ def sparse_scores(
     values: Floats,
     count: int,
 ) -> Floats:
-    """The inner product of every query and each of `count` passages, both with few columns that are not zero.
+    """The inner products of all queries and `count` passages, both sparse.
 
-    Queries lie by row and passages by column (CSR and CSC): a query's columns are gone through in ascending order,
-    and each adds to the passages that have it. In float64, then rounded once: equal for equal texts, on every machine.
+    Queries are stored by row (CSR), passages by column (CSC). The columns of a query are visited in ascending order,
+    and each adds to the passages that have it. Sums are float64 and are rounded once: equal texts have equal scores, on
+    every machine.
     """
     scores = np.zeros((len(ends) - 1, count), np.float32)
     line = np.empty(count)
@@ -421,7 +431,7 @@ def sparse_products(
     passage_columns: Ints,
     values: Floats,
 ) -> Floats:
-    """The same of some pairs, both by row: to the bit what `sparse_scores` says of them."""
+    """The inner product of each pair, with queries and passages by row (CSR): the same bits as in `sparse_scores`."""
     sums = np.empty(len(query))
     for pair in range(len(query)):
         i, end = ends[query[pair]], ends[query[pair] + 1]
