@@ -107,7 +107,7 @@ def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> Non
         ('{"id": "\\ud800", "question": {"de": "y"}, "answer": {"de": "x"}}', "half a character"),
         ('{"question": {"\\udcff": "y"}, "answer": {"de": "x"}}', "half a character"),
         ("{", "JSON, .*too early"),
-        ("[1]", "object .*not list"),
+        ("[1]", "object, not list"),
         ('{"id": "a", "question": {"de": "x"}}', "no answer .*language"),
         ('{"question": {"de": 1}, "answer": {"de": "x"}}', "question.de .*int, not text"),
         ('{"question": {"de": "  "}, "answer": {"de": "x"}}', "question.de is blank"),

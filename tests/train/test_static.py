@@ -368,5 +368,5 @@ def test_gradients_are_clipped_as_those_of_the_whole_table(longest: float) -> No
 
 def test_a_closure_is_refused() -> None:
     _, sparse = tables()
-    with pytest.raises(TypeError, match="met once"):
+    with pytest.raises(TypeError, match="each batch once"):
         RowAdam(sparse.parameters(), torch.ones(SIZE), lr=0.01).step(lambda: 0.0)

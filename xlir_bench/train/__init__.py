@@ -1,1 +1,1 @@
-"""Train: parallel rows, batches of one language or across languages, and the trainer."""
+"""Trains encoders: parallel rows, batches of one language or across languages, and the trainer."""

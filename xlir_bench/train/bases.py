@@ -1,4 +1,4 @@
-"""The model that training starts from: loaded, or made from nothing; with its prompts, perhaps partly frozen."""
+"""The base: the model that training starts from, loaded or made from nothing, with prompts, perhaps partly frozen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from xlir_bench.train.static import add_identity, new_static, weights_of
 from xlir_bench.untrusted import read_array
 
 SHARES = "shares.npy"
-"""Beside a static model made here: the share of each sub-word in the training text."""
+"""The file beside a static model made here with the share of each sub-word in the training text."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,26 @@ class Base:
     model: Any
     name: str
     digest: str
-    """Of its weights, or of what it was made from."""
+    """The digest of its weights, or of what it was made from."""
     prompts: Prompts
     notes: tuple[str, ...]
     token_weights: Floats | None = None
-    """Of a static model made here: the weight, and so the learning rate, of each sub-word."""
+    """For a static model made here: the weight of each sub-word, which scales its learning rate."""
     finished: Callable[[Any], Any] = lambda model: model
-    """From the model that is trained to the one that is evaluated and saved."""
+    """Makes the model that is evaluated and saved from the one that is trained."""
     pruning: Mapping[str, Any] | None = None
-    """How its vocabulary was cut, as the record of the run has it."""
+    """How its vocabulary was cut, in the form of the run's record."""
 
     @property
     def is_static(self) -> bool:
-        """Whether it is a table of token vectors, with nothing behind it that learns."""
+        """Whether it is a table of token vectors, and no module behind the table is trained."""
         first, *others = self.model
         learning = any(True for module in others for _ in module.parameters())
         return isinstance(first, StaticEmbedding) and not learning
 
 
 def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
-    """The model that `options` name; one that is made is kept in a folder, for a resumed run."""
+    """The model that `options` name. A model made from nothing is saved in the folder `kept`, for a resumed run."""
     base = _made(options, store, kept) if options.from_nothing else _loaded(options)
     if base.prompts.query or base.prompts.passage:
         prompts = {"query": base.prompts.query, "document": base.prompts.passage}
@@ -65,12 +65,14 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         cut_texts(base.model, options.max_length)
     card = base.model.model_card_data
     card.local_files_only = True  # the library's own card would look the base up at the hub
-    card.widget = [{"text": ""}]  # or it samples a thousand texts for a page that we do not write
+    card.widget = [
+        {"text": ""}
+    ]  # without it the library samples a thousand texts for a page that we do not write
     return base
 
 
 def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
-    """A static model of random vectors; the same one when a run is resumed."""
+    """A static model of random vectors, or the one in the folder `kept` if the run is resumed."""
     dimension, static, seed = static_dimension(options.model), options.static, options.batches.seed
     if not (kept / SHARES).is_file():
         model, shares = new_static(store, dimension, static, seed)
@@ -83,7 +85,7 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     notes = ["made from nothing: vocabulary learnt from the training text, random vectors"]
     if static.identity:
         notes.append(
-            f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
+            f"{static.identity} random dimensions, different for each sub-word, beside the trained ones, with weight"
             f" {static.identity_weight:g}"
         )
     return Base(
@@ -98,7 +100,7 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 
 
 def _loaded(options: TrainOptions) -> Base:
-    """A model of a folder or the hub; a plain transformer gets pooling."""
+    """A model in a folder or on the hub; a plain transformer gets pooling."""
     wanted = EncoderOptions(
         query_prompt=options.query_prompt,
         passage_prompt=options.passage_prompt,
@@ -108,7 +110,7 @@ def _loaded(options: TrainOptions) -> Base:
         trust_remote_code=options.trust_remote_code,
     )
     place = locate(options.model, wanted)
-    encoder = TransformerEncoder(place, wanted)  # refuses all but a safe dense encoder
+    encoder = TransformerEncoder(place, wanted)  # refuses a model that is not a safe dense encoder
     notes, bare = place.notes, place.layout.bare
     device = "cpu" if bare else options.device or "cpu"
     with loading(place.name, encoder.folder, device):
@@ -127,7 +129,7 @@ def _loaded(options: TrainOptions) -> Base:
 
 
 def freeze(base: Base, count: int) -> Base:
-    """Leave the vectors of the vocabulary untrained and, if `count` is above 0, all up to so many layers."""
+    """Do not train the vectors of the vocabulary and, if `count` is above 0, anything up to the layer of that number."""
     transformer = base.model[0].auto_model
     words = transformer.get_input_embeddings()
     parts, frozen = [words], "the vectors of its vocabulary"
@@ -137,13 +139,13 @@ def freeze(base: Base, count: int) -> Base:
         layers: Any = next((part for part in lists if len(part) == number), None)
         if layers is None:
             raise InputError(
-                f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are; `embeddings` works"
+                f"--freeze layers:N: {type(transformer).__name__} does not say which modules are its layers; `embeddings` works"
             )
         if count >= len(layers):
             raise InputError(
-                f"--freeze layers:{count}: the model has {len(layers)} layers, and one or more have to be trained"
+                f"--freeze layers:{count}: the model has {len(layers)} layers, and at least one has to be trained"
             )
-        # The module with the word vectors also has the positions, and what else comes before the layers.
+        # The module with the word vectors also has the positions, and everything else before the layers.
         first = next(part for part in transformer.children() if words in part.modules())
         parts = [first, *layers[:count]]
         frozen = f"all that comes before its layers, and the first {count} of {len(layers)}"

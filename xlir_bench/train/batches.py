@@ -1,8 +1,8 @@
 """Chooses the rows of each batch: of one language, of several side by side, or with answers in other languages.
 
-A *slot* is where a row may stand: a question language and an answer language. Every slot of a run has a
-*lane*, an endless random order of the rows that fit it. A batch draws slots, then takes rows of their lanes.
-The same rows, options and seed plan the same batches: a resumed run plans its batches anew and relies on it.
+A *slot* is a question language and an answer language. Every slot of a run has a
+*lane*: an endless random order of the rows that have both. A batch draws slots, then takes rows from their lanes.
+The same rows, options and seed give the same batches; a resumed run, which plans its batches again, relies on this.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from xlir_bench.records import Floats, Ints
 from xlir_bench.train.row_store import ANSWER, PAGE, QUESTION, Flags, RowStore
 
 Slot = tuple[int, int]
-"""Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""
+"""Question and answer language, as numbers of the store. If the answer language is `ANY_OTHER`, it is drawn per row."""
 ANY_OTHER = -1
 SALTS = {Strategy.MONOLINGUAL: 1, Strategy.CROSS_LINGUAL: 2}
-"""Part of the seed of a lane, so that lanes of both kinds have orders of their own."""
+"""Part of the seed of a lane, so that lanes of different kinds have different orders."""
 WINDOW = 4096
 """Positions of a round that are shuffled at a time."""
 TRIES = 64
-"""Candidates that are tried for each place of a batch before the batch stays short."""
+"""Rows that are tried for each place of a batch before the place stays empty."""
 FEISTEL_ROUNDS = 5
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-"""The multipliers of splitmix64: each bit of what is multiplied changes about half of the bits."""
+"""The multipliers of splitmix64: each bit of the input changes about half of the bits of the product."""
 
 
 def shuffled(positions: Ints, size: int, seed: int) -> Ints:
     """Where a random permutation of ``range(size)``, chosen by `seed`, puts some positions; it makes no table.
 
     A Feistel network permutes the numbers below a power of four: it splits each into two halves of `bits`
-    bits and repeatedly turns (left, right) into (right, left ^ mix(right)). That can be undone whatever `mix`
-    is, so no two numbers meet. What lands at `size` or beyond goes through again until it is below: still a
+    bits and repeatedly turns (left, right) into (right, left ^ mix(right)). This can be undone for any function
+    `mix`, so no two numbers become equal. A result of `size` or more goes through again until it is smaller: still a
     permutation, and on average less than four times the work.
     """
     bits = max(1, ((size - 1).bit_length() + 1) // 2)
@@ -60,7 +60,7 @@ def shuffled(positions: Ints, size: int, seed: int) -> Ints:
 
 
 class Share(NamedTuple):
-    """What a round takes of a source: `taken` rows (its weight as a number of rows) of those it has, from `first` on."""
+    """A source has `rows` rows, from `first` on; a round takes `taken` of them: its weight as a number of rows."""
 
     first: int
     rows: int
@@ -70,7 +70,7 @@ class Share(NamedTuple):
 def endless_order(
     shares: Sequence[Share], fits: Callable[[Ints], Flags], seed: int
 ) -> Iterator[int]:
-    """The rows that fit a slot, in random order: each once a round, or as often as its source weighs."""
+    """The rows that fit a slot, in random order: each once per round, times the weight of its source."""
     first, rows, taken = np.array(shares, np.int64).T
     ends = np.cumsum(taken)
     size = int(ends[-1])
@@ -79,7 +79,7 @@ def endless_order(
             positions = np.arange(window.start, window.stop)
             places = shuffled(positions, size, seed * 1_000_003 + number)
             source = np.searchsorted(ends, places, "right")
-            # A source that a round takes only a part of goes on in the next round where it stopped.
+            # If a round takes only a part of a source, the next round continues where it stopped.
             nth = number * taken[source] + places - (ends - taken)[source]
             candidates = first[source] + nth % rows[source]
             yield from candidates[fits(candidates)].tolist()
@@ -91,20 +91,20 @@ class Lane:
 
     slot: Slot
     order: Iterator[int]
-    """That of `endless_order`."""
+    """From `endless_order`."""
     rows: int
     """How many rows fit."""
     weight: float
-    """How often the slot is drawn, as a share of all slots of a batch."""
+    """The probability that the slot is drawn."""
     rejected: dict[int, None] = field(default_factory=dict)
     """Rows that did not fit their batch, in order (a set has none): the next batch tries them first."""
 
 
 def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
-    """How many rows fit each slot, as an array that a slot indexes; `weighted`: counted as their sources weigh.
+    """How many rows fit each slot, as an array that a slot indexes; `weighted`: times the weights of their sources.
 
-    ``[question, answer]`` has the rows with both texts; on the diagonal, those with two different ones. The
-    last column is that of `ANY_OTHER`: rows with an answer in another language than the question.
+    ``[question, answer]`` counts rows with texts in both languages; on the diagonal, only rows whose two texts
+    differ. The last column is that of `ANY_OTHER`: rows with an answer in another language than the question.
     """
     size = len(store.languages)
     counts = np.zeros((size, size + 1))
@@ -115,16 +115,16 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
         for page in slices(source.rows, PAGE):
             keys = store.keys[first : first + source.rows][page] * languages
             question, answer = keys[:, QUESTION], keys[:, ANSWER]
-            asked, answered = question != 0, answer != 0
+            has_question, has_answer = question != 0, answer != 0
             if source.use in ("all", Strategy.MONOLINGUAL):
-                both = asked & answered & (question != answer)
+                both = has_question & has_answer & (question != answer)
                 counts[diagonal, diagonal] += weight * np.count_nonzero(both, axis=0)
             if source.use in ("all", Strategy.CROSS_LINGUAL):
-                pairs = asked.T.astype(np.float64) @ answered.astype(np.float64)
+                pairs = has_question.T.astype(np.float64) @ has_answer.astype(np.float64)
                 np.fill_diagonal(pairs, 0.0)
                 counts[:, :size] += weight * pairs
-                elsewhere = np.count_nonzero(answered, axis=1)[:, None] > answered
-                counts[:, ANY_OTHER] += weight * np.count_nonzero(asked & elsewhere, axis=0)
+                elsewhere = np.count_nonzero(has_answer, axis=1)[:, None] > has_answer
+                counts[:, ANY_OTHER] += weight * np.count_nonzero(has_question & elsewhere, axis=0)
         first += source.rows
     return counts
 
@@ -134,28 +134,28 @@ class Batch:
     """The rows of a batch, and the language (a number of the store) of each one's question and answer."""
 
     kind: Strategy
-    """Never hybrid: that is a run of two kinds."""
+    """Never hybrid: a hybrid run has batches of two kinds."""
     rows: Ints
     question: Ints
     answer: Ints
 
 
 def kinds_of(options: BatchOptions, steps: int) -> list[Strategy]:
-    """The kind of every batch; the monolingual ones of a hybrid run are evenly spread, and exactly its share."""
+    """The kind of every batch. In a hybrid run monolingual batches are spread evenly, as many as `alpha` says."""
     if options.strategy is not Strategy.HYBRID:
         return [options.strategy] * steps
     end = options.alpha if options.alpha_end is None else options.alpha_end
     wanted_so_far = np.cumsum(np.linspace(options.alpha, end, steps))
-    # Rounded first, so that sums such as 0.1 + 0.2 do not decide which batch it is.
+    # Rounded first, so that an error as in 0.1 + 0.2 does not decide which batch is monolingual.
     whole = np.floor(np.round(wanted_so_far, 6) + 0.5)
     return [
-        Strategy.MONOLINGUAL if more else Strategy.CROSS_LINGUAL
-        for more in np.diff(whole, prepend=0.0) > 0
+        Strategy.MONOLINGUAL if is_monolingual else Strategy.CROSS_LINGUAL
+        for is_monolingual in np.diff(whole, prepend=0.0) > 0
     ]
 
 
 class Planner:
-    """Plans the batches of a run."""
+    """Plans the batches of a run from the rows in a store."""
 
     def __init__(self, store: RowStore, options: BatchOptions) -> None:
         self.store = store
@@ -170,7 +170,7 @@ class Planner:
         self.mask: Flags = np.isin(np.arange(len(store.languages)), self.langs)
         """Which languages of the store count."""
         self.left_out: dict[str, list[str]] = {}
-        """By kind of batch, the languages that have fewer than two rows for it."""
+        """By kind of batch, the languages that fewer than two rows have for it."""
         self._counts = count_rows(store, self.mask, weighted=False)
         self._lanes = {kind: self._open(kind) for kind in self._kinds()}
 
@@ -180,13 +180,13 @@ class Planner:
 
     @property
     def epoch(self) -> int:
-        """Number of batches in an epoch: the rows, counted as their sources weigh, by batch size."""
+        """Number of batches in an epoch: the weighted number of rows divided by the batch size."""
         kinds = list(self._lanes)
         shares = self._shares(kinds[0] if len(kinds) == 1 else None)
         return -(-sum(share.taken for share in shares) // self.options.batch_size)
 
     def batches(self, steps: int) -> Iterator[Batch]:
-        """The batches of a run of so many steps; a planner gives them once."""
+        """The batches of a run of this many steps. Call it once: it uses up the lanes."""
         for step, kind in enumerate(kinds_of(self.options, steps)):
             rng = np.random.default_rng([self.options.seed, step])
             draft = _Draft(self, rng)
@@ -204,7 +204,7 @@ class Planner:
             yield Batch(kind, *(np.array(x) for x in (draft.rows, draft.question, draft.answer)))
 
     def _kinds(self) -> list[Strategy]:
-        """The kinds of batch that lanes are needed for; a mixed batch draws on monolingual lanes."""
+        """The kinds of batch that need lanes of their own; a mixed batch takes from monolingual lanes."""
         options = self.options
         if options.strategy is not Strategy.HYBRID:
             mixed = options.strategy is Strategy.MIXED
@@ -214,7 +214,7 @@ class Planner:
         return [kind for kind, is_needed in needed.items() if is_needed]
 
     def _open(self, kind: Strategy) -> list[Lane]:
-        """The lanes of a kind of batch: one for each slot that two rows or more fit."""
+        """The lanes of a kind of batch: one for each slot that at least two rows fit."""
         slots: list[Slot]
         if kind == Strategy.MONOLINGUAL:
             slots = [(lang, lang) for lang in self.langs]
@@ -243,7 +243,7 @@ class Planner:
         ]
 
     def _check(self, kind: Strategy, slots: Sequence[Slot]) -> None:
-        """Refuse a strategy that the rows cannot fill, and languages of `--langs` that they lack."""
+        """Refuse a strategy for which there are too few rows, and languages of `--langs` with too few rows."""
         names = self.store.languages
         if not slots:
             what = "a question and a different answer in one language"
@@ -255,7 +255,7 @@ class Planner:
             )
         usable = {lang for slot in slots for lang in slot}
         if kind == Strategy.CROSS_LINGUAL:
-            # A language of answers alone is in use if any row has one.
+            # A language that only answers have is in use if any row has a pair with it.
             pairs = self._counts[:, :ANY_OTHER].copy()
             np.fill_diagonal(pairs, 0.0)
             usable |= set(np.flatnonzero(pairs.any(axis=0)).tolist())
@@ -269,7 +269,7 @@ class Planner:
             self.left_out[kind] = missing
 
     def _shares(self, kind: Strategy | None) -> list[Share]:
-        """What a round takes of each source, for a kind of batch or, if it is None, for all."""
+        """How many rows a round takes from each source that serves this kind of batch; None: from all sources."""
         shares, first = [], 0
         for source in self.store.sources:
             if source.rows and (kind is None or source.use in ("all", kind)):
@@ -279,54 +279,54 @@ class Planner:
         return shares
 
     def _fits(self, slot: Slot, rows: Ints) -> Flags:
-        """Which rows have the texts of a slot."""
+        """Which of these rows have the texts of a slot."""
         question, answer = slot
-        asked = self.store.keys[rows, QUESTION, question]
+        questions = self.store.keys[rows, QUESTION, question]
         if answer == ANY_OTHER:
-            answered = self._other_answers(rows, question).any(axis=1)
+            has_answer = self._other_answers(rows, question).any(axis=1)
         else:
             answers = self.store.keys[rows, ANSWER, answer]
-            # In one language, a question that repeats its answer teaches nothing.
-            answered = (answers != 0) & ((answer != question) | (answers != asked))
-        fits: Flags = (asked != 0) & answered
+            # In one language, a question that equals its answer teaches nothing.
+            has_answer = (answers != 0) & ((answer != question) | (answers != questions))
+        fits: Flags = (questions != 0) & has_answer
         return fits
 
     def _other_answers(self, rows: Ints, question: int) -> Flags:
-        """By row and language: whether there is an answer in another language than the question's."""
+        """By row and language: whether the row has an answer in this language, and it is not the question's language."""
         others = self.mask.copy()
         others[question] = False
-        there: Flags = (self.store.keys[rows, ANSWER] != 0) & others
-        return there
+        has_answer: Flags = (self.store.keys[rows, ANSWER] != 0) & others
+        return has_answer
 
     def languages_of(self, slot: Slot, rng: np.random.Generator, rows: Ints) -> tuple[Ints, Ints]:
-        """The languages of the questions and answers of rows in a slot; an open one is drawn for each row."""
+        """The languages of the questions and answers of rows in a slot; for `ANY_OTHER` one is drawn for each row."""
         question, answer = slot
-        asked = np.full(len(rows), question)
+        question_langs = np.full(len(rows), question)
         if answer != ANY_OTHER:
-            return asked, np.full(len(rows), answer)
-        there = self._other_answers(rows, question)
-        drawn = rng.random(there.shape)
+            return question_langs, np.full(len(rows), answer)
+        has_answer = self._other_answers(rows, question)
+        drawn = rng.random(has_answer.shape)
         if self.options.language_sampling == "proportional":
-            # The largest of u ** (1 / weight) is each language's with a probability in proportion to its weight.
+            # The largest u ** (1 / weight) belongs to each language with a probability proportional to its weight.
             drawn = drawn ** (1 / np.maximum(self._weighted[question, :ANY_OTHER], 1e-9))
-        return asked, np.where(there, drawn, -1.0).argmax(axis=1)
+        return question_langs, np.where(has_answer, drawn, -1.0).argmax(axis=1)
 
     def second_languages(self, batch: Batch, number: int) -> Ints:
-        """For each row of a batch another language of its question, with another text; -1 where there is none.
+        """For each row of a batch another language in which its question is another text; -1 if there is none.
 
-        They are drawn apart from the batch, which is the same without them.
+        They are drawn with random numbers of their own: the batches are the same without them.
         """
         keys = self.store.keys[batch.rows, QUESTION]
-        asked = keys[np.arange(len(keys)), batch.question]
-        there = (keys != 0) & (keys != asked[:, None]) & self.mask
+        in_batch = keys[np.arange(len(keys)), batch.question]
+        is_other = (keys != 0) & (keys != in_batch[:, None]) & self.mask
         rng = np.random.default_rng([self.options.seed, number, 1])
-        drawn = np.where(there, rng.random(there.shape), -1.0).argmax(axis=1)
-        return np.where(there.any(axis=1), drawn, -1)
+        drawn = np.where(is_other, rng.random(is_other.shape), -1.0).argmax(axis=1)
+        return np.where(is_other.any(axis=1), drawn, -1)
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A batch that grows; a row that would be a false negative in it goes back to its lane."""
+    """A batch that is being filled. A row that would be a false negative in it goes back to its lane."""
 
     planner: Planner
     rng: np.random.Generator
@@ -334,10 +334,10 @@ class _Draft:
     question: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
-    """Ids of the rows and keys of their texts; both are hashes of 64 bits, so one set does for both."""
+    """Ids of the rows and keys of their texts. Both are hashes of 64 bits, so one set is enough for both."""
 
     def fill(self, lane: Lane, places: int) -> None:
-        """Take so many rows of a lane, rejected ones first; fewer where no more fit among those tried."""
+        """Take rows of a lane for this many places, rejected rows first. Places stay empty if too few of the tried rows fit."""
         wanted = len(self.rows) + places
         rejected, lane.rejected = list(lane.rejected), {}
         tried = 4 * places  # not all of them at each batch: there may be many
@@ -367,11 +367,11 @@ class _Draft:
         self.answer.extend(answer[fitting].tolist())
 
     def _keys(self, rows: Ints, question: Ints, answer: Ints) -> list[list[int]]:
-        """What a batch may hold only once: the id of a row, its question, its answer or answers."""
+        """For each row, what a batch may hold only once: the row's id, its question, and its answer or answers."""
         store, whole_answers = self.planner.store, self.planner.options.whole_answers
         answers = store.keys[rows, ANSWER, answer][:, None]
         if whole_answers:
             answers = store.keys[rows, ANSWER][:, self.planner.mask]
-        asked = store.keys[rows, QUESTION, question]
-        table: list[list[int]] = np.column_stack([store.ids[rows], asked, answers]).tolist()
+        questions = store.keys[rows, QUESTION, question]
+        table: list[list[int]] = np.column_stack([store.ids[rows], questions, answers]).tolist()
         return [[key for key in keys if key] for keys in table] if whole_answers else table

@@ -1,4 +1,4 @@
-"""What people see of a finished run, made from its record: the model card, and the curves of training."""
+"""Makes the model card and the curves of training from the record and log of a finished run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def model_card(record: Mapping[str, Any]) -> str:
 
 
 def scores_table(record: Mapping[str, Any]) -> Table:
-    """The figures of a model before its training and after it."""
+    """The figures of a model before and after its training."""
 
     def shown(value: float | None) -> str:
         if value is None:
@@ -64,7 +64,7 @@ def scores_table(record: Mapping[str, Any]) -> Table:
 
 
 def leaks_table(by_task: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
-    """How many rows hold text of a task and language; `by_task` is that of a `LeakageReport`."""
+    """How many rows hold text of each task and language; `by_task` is from a `LeakageReport`."""
     rows = [
         (task, lang, counts["exact"], counts["near"])
         for task, langs in by_task.items()
@@ -124,7 +124,7 @@ def _data(data: Mapping[str, Any]) -> Parts:
 
 
 def _pruning(pruning: Mapping[str, Any]) -> Parts:
-    """Which texts kept their pieces when the vocabulary was cut, and what other text loses."""
+    """Which texts kept their pieces when the vocabulary was cut, and what other texts lose."""
     (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
     kept = [(x["name"], f"{x['texts']:,}", code(x["digest"][7:19])) for x in pruning["texts"]]
     parts: Parts = [
@@ -135,7 +135,7 @@ def _pruning(pruning: Mapping[str, Any]) -> Parts:
     ]
     losses = pruning["elsewhere"]["languages"]
     if not losses:
-        return [*parts, "What other text loses was not measured: no other task is on disk."]
+        return [*parts, "What other texts lose was not measured: no other task is on disk."]
     rows = [
         (lang, n["texts"], f"{n['lost']:.1%}", f"{n['unknown']:.1%}", f"{n['growth']:+z.1%}",
          f"{n['cosine']:.4f}", f"{n['lowest']:.4f}")
@@ -143,9 +143,9 @@ def _pruning(pruning: Mapping[str, Any]) -> Parts:
     ]  # fmt: skip
     return [
         *parts,
-        f"Other text ({escape(', '.join(pruning['elsewhere']['tasks']))}) before training, compared with the whole"
-        " vocabulary: the share of its pieces that are gone and of those unknown now, the growth of its number of"
-        " tokens, and the cosine of its vectors to those from before, on average and at worst:",
+        f"Other texts ({escape(', '.join(pruning['elsewhere']['tasks']))}) before training, compared with the whole"
+        " vocabulary: the share of their pieces that are gone, the share of their pieces now that are unknown, the growth"
+        " of their number of tokens, and the cosine of their vectors to those from before, on average and at worst:",
         Table(["language", "texts", "lost", "unknown", "tokens", "cosine", "lowest"], rows),
     ]
 
@@ -172,9 +172,9 @@ def _batches(batches: Mapping[str, Any]) -> Parts:
         for kind, langs in batches["left_out"].items()
     )
     if alone := batches.get("infonce_alone"):
-        left_out += f" {alone:.1%} of the rows or texts count for InfoNCE alone."
+        left_out += f" {alone:.1%} of the rows or texts count only for InfoNCE."
     return [
-        f"{kinds}; an epoch is {batches['steps_per_epoch']:,}.{left_out}",
+        f"{kinds}; an epoch has {batches['steps_per_epoch']:,}.{left_out}",
         Table(["questions in", "rows", "share"], rows),
     ]
 

@@ -1,4 +1,4 @@
-"""What a set of training rows holds, and what is wrong with it, counted in one pass."""
+"""Counts what training rows hold, and what is wrong with them, in one pass."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class TrainingCheck:
     pairs: Mapping[str, Mapping[str, int]]
     """Number of rows by question language, then answer language."""
     length_percentiles: Sequence[int]
-    """Which percentiles `lengths` has."""
+    """The percentiles in `lengths`."""
     lengths: Mapping[str, Mapping[str, Sequence[int]]]
-    """Characters at the percentiles, by side, then language."""
+    """Lengths in characters at these percentiles, by side, then language."""
     duplicates: int
-    """Rows whose questions and answers all repeat those of an earlier row."""
+    """Rows with exactly the questions and answers of an earlier row."""
     repeated_ids: int
-    """Rows whose data set and id an earlier row has."""
+    """Rows with the data set and id of an earlier row."""
     same_text: Mapping[str, int]
     """Rows whose question and answer are the same text, by language: no monolingual batch has them."""
     unknown_languages: Sequence[str]
-    """Codes that are none of ISO 639."""
+    """Codes that are not in ISO 639."""
     nulls: int
-    """Texts that were null, and so are absent."""
+    """Texts that were null; they count as missing."""
     fault_count: int
     faults: Sequence[Fault]
-    """The first of them."""
+    """The first faults."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
@@ -111,7 +111,7 @@ def check_training(
 
 
 def _percentiles(counts: Counter[int]) -> list[int]:
-    """For each percentile, the smallest length that so many per cent of the texts do not exceed."""
+    """For each percentile, the smallest length that this per cent of the texts do not exceed."""
     lengths, weights = zip(*counts.items(), strict=True)
     values = np.percentile(lengths, PERCENTILES, weights=weights, method="inverted_cdf")
     return [int(length) for length in values]

@@ -1,4 +1,4 @@
-"""Finds evaluation texts among training rows, exactly and nearly, in one pass.
+"""Finds training rows that hold evaluation texts, exactly or nearly, in one pass.
 
 Memory holds the evaluation texts and tables of their runs of letters, never the training rows.
 """
@@ -40,15 +40,15 @@ class EvaluationTexts:
     """The queries and passages of tasks, with an index to look training texts up in."""
 
     texts: Sequence[str]
-    """As the tasks have them; of texts with the same letters, the first."""
+    """As the tasks have them; of several texts with the same letters, only the first."""
     owners: Sequence[set[Owner]]
-    """The tasks and languages of each."""
+    """The tasks and languages of each text."""
     known: KnownTexts
     counts: Mapping[str, Mapping[str, int]]
-    """By task: how many different ``texts`` it has, how many of them are too short to be looked for inside others
-    (``exact_only``), and how many too short to be compared at all (``not_compared``)."""
+    """By task: how many different ``texts`` it has, how many are too short to be looked for inside other texts
+    (``exact_only``), and how many are too short to be compared at all (``not_compared``)."""
     checked: Mapping[str, Sequence[str]]
-    """Tasks whose data is on disk, and which of their languages."""
+    """Tasks whose data is on disk, and their languages on disk."""
     unchecked: Mapping[str, str]
     """Tasks that were not checked, and why."""
 
@@ -87,15 +87,15 @@ class EvaluationTexts:
         checked: Mapping[str, Sequence[str]] | None = None,
         unchecked: Mapping[str, str] | None = None,
     ) -> EvaluationTexts:
-        """An index of texts; `owners` has the tasks and languages of each."""
+        """Index the texts that are the keys of `owners`, which has the tasks and languages of each."""
         letters = Letters.of(list(owners))
         weights = letters.text_weights().tolist()
         texts: dict[str, tuple[str, int]] = {}
         owners_of: dict[str, set[Owner]] = {}
-        for number, (text, its_owners) in enumerate(owners.items()):
+        for number, (text, text_owners) in enumerate(owners.items()):
             key = letters[number]
             texts.setdefault(key, (text, weights[number]))
-            owners_of.setdefault(key, set()).update(its_owners)
+            owners_of.setdefault(key, set()).update(text_owners)
         counts = {task: dict(NO_TEXTS) for task in checked or {}}
         for key, (_, weight) in texts.items():
             for task in {task for task, _ in owners_of[key]}:
@@ -136,7 +136,7 @@ class LeakageReport:
     leaking: int = 0
     """Those that hold evaluation text."""
     examples: list[dict[str, str]] = field(default_factory=list)
-    """The first of them: the training ``row``, and the ``task``, ``lang`` and ``text`` that it holds (``match``)."""
+    """The first of them: the ``row``, the ``task``, ``lang`` and ``text`` that it holds, and how (``match``)."""
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @property
@@ -148,7 +148,7 @@ class LeakageReport:
         return by_task
 
     def add(self, rows: Sequence[Row]) -> list[bool]:
-        """Check and count rows; for each, whether it holds an evaluation text."""
+        """Check and count rows; returns for each whether it holds an evaluation text."""
         texts = [text for row in rows for _, _, text in row.texts()]
         matches = iter(self.evaluation.matches(texts))
         leaks = []
@@ -188,17 +188,17 @@ class LeakageReport:
 
 
 def short_texts(texts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """How many texts were too short to be looked for, a line a task; `texts` is that of a report."""
+    """How many texts were too short to be looked for, one line per task; `texts` is from a report."""
     return [
         f"{task}: {counts['not_compared']:,} of {counts['texts']:,} texts were too short to be looked for,"
-        f" {counts['exact_only']:,} more were looked for as whole texts alone"
+        f" {counts['exact_only']:,} more were looked for only as whole texts"
         for task, counts in texts.items()
         if counts["not_compared"] or counts["exact_only"]
     ]
 
 
 def rows_by_language(by_task: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
-    """``xquad-r de 3, …``: how many rows hold text of a task and language; `by_task` is that of a report."""
+    """``xquad-r de 3, …``: how many rows hold text of a task and language; `by_task` is from a report."""
     return ", ".join(
         f"{task} {lang} {sum(counts.values())}"
         for task, langs in by_task.items()
@@ -207,7 +207,7 @@ def rows_by_language(by_task: Mapping[str, Mapping[str, Mapping[str, int]]]) -> 
 
 
 class LeakageFoundError(XlirError):
-    """Training rows hold evaluation data, and `--leakage fail` refuses that."""
+    """Training rows hold evaluation data, and `--leakage fail` ends the training for it."""
 
     exit_code = 1
 

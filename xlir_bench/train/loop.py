@@ -1,6 +1,6 @@
 """The training loop: sentence-transformers' own trainer, set up through its arguments.
 
-With one exception: gradients of static models are sparse, and clipped by a function of our own.
+There is one exception: the gradients of static models are sparse, so a function of our own clips them (if asked for).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from xlir_bench.train.static import RememberedTokens, RowAdam, SparseTable, clip
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
 EVALUATION_SHARE = 0.1
-"""The share of a run's cost that evaluations may take by default."""
+"""The share of a run's time that evaluations may take by default."""
 BYTES_A_STEP = 100e6
 """The bytes of checkpoints that may be written per step, on average, by default."""
 
 
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
-    """The library's trainer; every process reads the same batches, and the log has the figures of the loss."""
+    """The library's trainer, but every process reads the same batches, and the log has figures of the batches."""
 
     def get_train_dataloader(self) -> Any:
-        """The entries of the plan in their order, each a batch; the library would shuffle them, and share them out."""
+        """The plan's entries in order, each a batch. The library would shuffle them, and give each process only a part."""
         return DataLoader(
             self.train_dataset,
             collate_fn=self.data_collator,
@@ -51,7 +51,7 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         )
 
     def log(self, logs: Mapping[str, float], start_time: float | None = None) -> None:
-        """Add what the loss noted since the line before."""
+        """Write a line of the log, with the means of the batch figures since the line before."""
         if "loss" in logs:
             logs = {**logs, **self.loss.take_figures()}
         super().log(logs, start_time)
@@ -59,26 +59,26 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Loop:
-    """One run of the trainer, and what it is set up from."""
+    """One run of the trainer, with everything that it is set up from."""
 
     options: TrainOptions
     folder: RunFolder
     base: Base
     plan: Plan
     evaluate: Evaluate | None
-    """Gives figures of the model between steps; None: nothing is evaluated."""
+    """Evaluates the model between steps; None: no evaluations."""
     progress: Progress
     say: Callable[[str], object]
 
     @property
     def steps(self) -> int:
-        """How many the plan has batches for."""
+        """How many steps the plan has batches for."""
         return self.plan.batches // self.options.batches_a_step
 
     def run(self) -> tuple[dict[str, Any], TrainingLog]:
         """Train the model of the base in place, from the last checkpoint if there is one.
 
-        Returns the outcome, as the record of the run has it, and the log.
+        Returns the outcome, in the form of the run's record, and the log.
         """
         writes = rank() == 0
         checkpoint = shared(self.folder.last_checkpoint() if writes else None)
@@ -159,7 +159,7 @@ class Loop:
     def _arguments(self) -> Any:
         options, static = self.options, self.base.is_static
         device = training_device(options, static)
-        # A checkpoint has the weights, and two of Adam's numbers for each that is trained.
+        # A checkpoint has the weights, and two numbers of Adam for each weight that is trained.
         size = sum(
             p.numel() * p.element_size() * (3 if p.requires_grad else 1)
             for p in self.base.model.parameters()
@@ -176,7 +176,8 @@ class Loop:
             "warmup_steps": round(options.warmup * self.steps),
             "lr_scheduler_type": options.schedule
             + ("_with_warmup" if options.schedule == "constant" else ""),
-            "max_grad_norm": 0.0 if static else 1.0,  # Adam does not see the scale of a gradient
+            # A static model is not clipped by default: Adam's steps do not depend on a gradient's scale.
+            "max_grad_norm": 0.0 if static else 1.0,
             "seed": options.batches.seed,
             "bf16": options.precision == "bf16",
             "fp16": options.precision == "fp16",
@@ -193,7 +194,7 @@ class Loop:
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": options.patience is not None,
             "dataloader_pin_memory": device != "cpu",
-            # Processes may encode a part in different numbers of mini-batches: no forward may wait for others.
+            # Processes may need different numbers of mini-batches: no forward pass may wait for other processes.
             "ddp_broadcast_buffers": False,
             "disable_tqdm": True,
             "report_to": "none",
@@ -205,13 +206,13 @@ class Loop:
             raise InputError(f"the trainer refuses its arguments: {reason}") from error
 
     def _tell_cost(self, every: int, size: int) -> None:
-        """Warn if the checkpoints that were asked for take much room."""
+        """Warn if the checkpoints take much disk space."""
         count = -(-self.steps // every)
         if every < size / BYTES_A_STEP and count > 1:
-            asked = "--save-steps" if self.options.save_steps else "--eval-steps"
+            flag = "--save-steps" if self.options.save_steps else "--eval-steps"
             kept = count if self.options.keep_checkpoints else min(count, 3)
             self.say(
-                f"{asked} {every}: up to {count:,} checkpoints of about {size / 1e9:.1f} GB,"
+                f"{flag} {every}: up to {count:,} checkpoints of about {size / 1e9:.1f} GB,"
                 f" {count * size / 1e9:,.0f} GB written in all, {kept * size / 1e9:.1f} GB kept at a time"
             )
 
@@ -220,7 +221,7 @@ class Loop:
 def explained(
     options: TrainOptions, folder: RunFolder, where: Callable[[], tuple[int, str]]
 ) -> Iterator[None]:
-    """Turn an infinite or undefined loss, or a full memory, into advice; `where` gives the step and its batch."""
+    """Turn an infinite or undefined loss, or lack of memory, into an error with advice; `where` names step and batch."""
     try:
         yield
     except LossNotFiniteError as error:
@@ -241,45 +242,47 @@ def explained(
             advice = f"a smaller --mini-batch-size than {options.mini_batch}, or {advice}"
         else:
             cached = "--loss cached" if options.loss == "infonce" else "--cached"
-            advice = f"{cached}, which keeps the batch and its negatives, or {advice}"
+            advice = f"{cached}, which keeps the size of the batch, or {advice}"
         raise XlirError(f"out of memory at step {step} ({batch}); try {advice}") from error
 
 
 def intervals(
     options: TrainOptions, evaluate: Evaluate | None, steps: int, size: int = 0
 ) -> tuple[int, int]:
-    """Steps between evaluations (0 for never) and between checkpoints of `size` bytes."""
-    often = max(1, steps // 10, math.ceil(size / BYTES_A_STEP))
+    """The number of steps between evaluations (0: none) and between checkpoints of `size` bytes."""
+    default = max(1, steps // 10, math.ceil(size / BYTES_A_STEP))
     if evaluate is not None:
-        # To train on a text costs about as much as to encode three: forward, and backward twice as much.
+        # Training on a text costs about as much as encoding three: one forward, and twice that backward.
         a_step = 3 * 2 * options.batches.batch_size * options.batches_a_step
-        often = max(often, math.ceil(options.eval_texts / (EVALUATION_SHARE * a_step)))
-    every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
-    every = min(every, steps)
+        default = max(default, math.ceil(options.eval_texts / (EVALUATION_SHARE * a_step)))
+    every = default if options.eval_steps is None else options.eval_steps
+    every = 0 if evaluate is None else min(every, steps)
     if not every and options.patience is not None:
         raise InputError(
-            f"--patience {options.patience} counts evaluations: leave out --no-eval, and let --eval-steps be above 0"
+            f"--patience {options.patience} counts evaluations: leave out --no-eval, and give --eval-steps above 0"
         )
     if not every:
-        return 0, options.save_steps or min(often, steps)
+        return 0, options.save_steps or min(default, steps)
     save = options.save_steps or every
     if options.select_by != LAST and save % every:
         raise InputError(
-            f"--save-steps {save} wants to be a multiple of --eval-steps {every} (or say --select-by last)"
+            f"--save-steps {save} has to be a multiple of --eval-steps {every} (or say --select-by last)"
         )
     return every, save
 
 
 def training_device(options: TrainOptions, static: bool) -> str:
-    """Where the run takes place: a static model trains best on the CPU."""
+    """The device of the run; the default for a static model is the CPU, where it trains fastest."""
     device = options.device or ("cpu" if static else default_device())
     if device not in ("cpu", "cuda", "mps"):
         raise InputError(f"--device {device}: cpu, cuda or mps; CUDA_VISIBLE_DEVICES picks a GPU")
     require_device(device)
     if launched() and static:
-        raise InputError("several processes train transformers: a static model trains in one")
+        raise InputError(
+            "several processes train only transformers: train a static model in one process"
+        )
     if options.precision == "fp16" and device == "cpu":
-        raise InputError("--precision fp16 wants a GPU; a CPU has bf16 and fp32")
+        raise InputError("--precision fp16 needs a GPU; a CPU has bf16 and fp32")
     if options.precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
         raise InputError("this GPU has no bf16: say --precision fp16 or fp32")
     return device

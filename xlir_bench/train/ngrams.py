@@ -1,21 +1,21 @@
 """Finds the known texts that a text equals, or holds nearly whole, by the runs of letters that they share.
 
-In numpy over many texts at once:
+It works in numpy, over many texts at once:
 
 1. `Letters` has the letters, digits and marks of all texts as one array of code points: NFKC, case folded, the
-   Turkish dotless i as i, without accents where an alphabet has them beside its letters (Latin, Greek, Cyrillic).
-   Each letter has a weight: one of Han says as much as three of an alphabet.
-2. A *run* is the shortest stretch of letters from a place on that weighs `RUN` or more. It has a key of 64 bits,
-   the same for the same letters (`Letters.keys`).
-3. `KnownTexts` keeps the runs of the known texts by key, with all places where each stands. A text holds a known
-   text nearly whole if the runs that they share cover enough of the known one.
+   Turkish dotless i as i, and Latin, Greek and Cyrillic letters without accents.
+   Each letter has a weight: a Han character says as much as three letters of an alphabet.
+2. A *run* begins at a letter and is the shortest sequence of letters from there that weighs `RUN` or more. It has a key
+   of 64 bits; the same letters give the same key (`Letters.keys`).
+3. `KnownTexts` keeps the runs of the known texts by key, with all places where each run occurs. A text holds a known
+   text nearly whole if the runs that they share cover enough of the known text.
 
-Keys and weights are integers: the same texts give the same answer on every machine. Two different runs may share
-a key, by chance or because someone made them so. That can only cause a false alarm and never hide a leak, and a near
-leak takes many runs at once.
+Keys and weights are integers: the same texts give the same answer on every machine. Two different runs may have the
+same key, by chance or because someone made them so. That can cause a false alarm, but never hide a leak; and a near
+leak needs many shared runs.
 
-`RULE` in leakage.py tells readers what is compared, and tests/train/test_leakage.py holds which changes of a text
-it has to see through.
+`RULE` in leakage.py tells users what is compared. tests/train/test_leakage.py tests which changes of a text
+must not hide it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,19 @@ from xlir_bench.arrays import groups, ranges
 from xlir_bench.records import Ints
 
 RUN = 8
-"""What a run weighs at least: 8 letters of an alphabet, 4 kana, 3 characters of Han or Hangul."""
+"""The least weight of a run: 8 letters of an alphabet, 4 kana, or 3 characters of Han or Hangul."""
 NEAR_FROM = 20
-"""The least weight of a known text that is looked for inside others: stock phrases would be found everywhere."""
+"""Known texts that weigh less are not looked for inside other texts: stock phrases would be found everywhere."""
 SHARE = ((NEAR_FROM, 45), (0.9, 0.7))
-"""Weights of a known text, and the share of it that another has to hold in runs; linear in between."""
+"""Weights of a known text, and the share of it that shared runs have to cover at each; linear in between."""
 LONGER = 1.5
-"""A text so many times longer than a known one may hold its words here and there, or share a stock phrase."""
+"""A text that weighs more than this many times a known text is *longer*: `RUNS_INSIDE` decides, not `SHARE`."""
 RUNS_INSIDE = ((NEAR_FROM, 100), (1.0, 0.7))
-"""So of a longer text, the share of the known text's runs counts; by weight, as in `SHARE`."""
+"""Weights of a known text, and the share of its runs that a longer text has to hold; linear in between.
+
+A longer text may hold the words of a known text scattered, or share stock phrases with it. Shared runs may then cover the
+known text, but its runs across the gaps are missing.
+"""
 _DENSE = (
     (0x1200, 0x137F, 2),  # Ethiopic
     (0x3005, 0x3007, 3),
@@ -53,42 +57,42 @@ _DENSE = (
     (0xF900, 0xFAFF, 3),
     (0x20000, 0x323AF, 3),
 )
-"""First and last code point, and the weight of each; all others weigh 1."""
+"""First and last code point of a script, and the weight of each character; all others weigh 1."""
 _CODES = 0x32400
 """No letter has a higher code point."""
 _ACCENTS = range(0x300, 0x370)
-"""Marks that stand on Latin, Greek and Cyrillic letters alone."""
+"""Marks that only Latin, Greek and Cyrillic letters bear."""
 _ALPHABETS = ("LATIN ", "GREEK ", "CYRILLIC ")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-"""The base of the hash: odd, so that it has an inverse modulo 2**64, and with bits of no pattern (2**64 over
+"""The base of the hash. It is odd, so that it has an inverse modulo 2**64, and its bits have no pattern (2**64 divided by
 the golden ratio)."""
 _TABLE_BITS = 27
-"""The table of `KnownTexts.likely` has 2**27 bits: 16 MiB, sparse even with millions of runs."""
+"""`KnownTexts.likely` has 2**27 bits: 16 MiB, of which few are set even with millions of runs."""
 
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 
 class Runs(NamedTuple):
-    """Runs of texts, as parallel columns: text by text, and from left to right in each."""
+    """Runs as parallel columns, sorted by text, and from left to right in each text."""
 
     owners: Ints
-    """The text of each."""
+    """The number of the text that each is in."""
     keys: Keys
     starts: Ints
-    """Position of its first letter among the letters of all texts."""
+    """Position of the first letter, among the letters of all texts."""
     ends: Ints
-    """Position behind its last letter."""
+    """Position behind the last letter."""
 
     def only(self, chosen: Flags) -> Runs:
-        """Some of them."""
+        """The runs that are chosen."""
         owners, keys, starts, ends = self
         return Runs(owners[chosen], keys[chosen], starts[chosen], ends[chosen])
 
 
 @dataclass(frozen=True)
 class Letters:
-    """The letters of some texts that are compared, one text after another."""
+    """The letters of texts in the form in which they are compared, one text after another."""
 
     codes: NDArray[np.uint32]
     """The code point of each letter."""
@@ -99,8 +103,8 @@ class Letters:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Letters:
-        """Of these texts."""
-        if not any(texts):  # the tables take a moment to make
+        """Reduce texts to their letters."""
+        if not any(texts):  # makes no tables, which would take a moment
             return cls(np.zeros(0, np.uint32), np.zeros(len(texts) + 1, np.int64), np.zeros(1, int))
         folded = [unicodedata.normalize("NFKC", text).casefold() for text in texts]
         codes = np.frombuffer("".join(folded).encode("utf-32-le", "replace"), np.uint32)
@@ -126,14 +130,16 @@ class Letters:
         return self.keys(self.bounds[:-1], self.bounds[1:])
 
     def keys(self, starts: Ints, ends: Ints) -> Keys:
-        """64 bits for the letters from each start to its end; equal for equal letters, wherever they stand.
+        """64 bits for the letters from each start to its end; equal for equal letters, wherever they are.
 
-        The hash of a run is the sum of ``code[i] * M ** (i - start)`` modulo 2**64, as uint64 overflows. `_sums`
-        has the sums of ``code[i] * M ** i`` up to each place: the difference of two is that of a run, times
-        ``M ** start``, and the inverse of that power takes its place out again (M is odd, so there is one).
+        The hash of a run is the sum of ``code[i] * M ** (i - start)`` modulo 2**64 (uint64 overflows that way), with M
+        for `_MULTIPLIER`. `_sums` has the sums of ``code[i] * M ** i`` over all letters before each place. The difference
+        of two of them is the hash of the run between, times ``M ** start``. To make it independent of where the run starts,
+        it is multiplied by the modular inverse of ``M ** start``, which exists because M is odd.
 
-        The lowest bits of a sum depend on the lowest bits of the letters alone. So the high half is folded into
-        the low one, and multiplying by M spreads that upwards; both can be undone, so no two keys become equal.
+        The lowest bits of a hash depend only on the lowest bits of the letters. So its high half is folded into
+        the low half, and multiplying by M spreads that to the high bits. Both steps can be undone: they make no two
+        different hashes equal.
         """
         _, inverses = self._powers
         keys = (self._sums[ends] - self._sums[starts]) * inverses[starts]
@@ -155,11 +161,11 @@ class Letters:
     def runs(self) -> Runs:
         """Every run that lies within one text."""
         starts = np.arange(len(self.codes))
-        if self.weights[-1] == len(self.codes):  # all weigh 1
+        if self.weights[-1] == len(self.codes):  # all letters weigh 1
             ends = starts + RUN
         else:
             ends = np.searchsorted(self.weights, self.weights[:-1] + RUN)
-        # The others would end behind the last text.
+        # Runs that start later would end behind the last text.
         count = int(np.searchsorted(ends, len(self.codes), "right"))
         owners = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
         starts, ends = starts[:count], ends[:count]
@@ -172,33 +178,34 @@ class Letters:
 class KnownTexts:
     """Known texts, indexed by the keys of their letters and runs.
 
-    There is an entry for each letter, perhaps a hundred million: so they have as few bits as will do.
+    A *place* is one occurrence of a run. There is about one place per letter, perhaps a hundred million: so columns by
+    place have as few bits as they need.
     """
 
     wholes: Mapping[int, int]
-    """The number of each text by the key of the whole of it."""
+    """By the key of all letters of a text, the number of the text."""
     runs: Keys
     """The keys of all runs, sorted, each once."""
     bounds: Ints
-    """Where the places of each run begin in the columns below, and where the last ones end."""
+    """Where the places of each run begin in the columns by place, and at the end their number."""
     texts: NDArray[np.int32]
-    """By place: the text."""
+    """By place: the number of the text."""
     starts: NDArray[np.int32]
-    """By place: the weight of what stands before it in its text."""
+    """By place: the weight of the letters before it in its text."""
     sizes: NDArray[np.uint8]
     """By place: the weight of the run, `RUN` or little more."""
     weights: Ints
-    """By text."""
+    """By text: its weight."""
     needed: NDArray[np.float64]
-    """By text: the weight that the shared runs have to cover in another text of about its length."""
+    """By text: the weight of it that shared runs have to cover, if the other text is not longer (`LONGER`)."""
     needed_runs: NDArray[np.float64]
-    """By text: how many of its runs a longer text has to hold."""
+    """By text: how many of its places a longer text has to share."""
     likely: NDArray[np.uint8]
-    """A bit for each value of a key's highest bits; where it is not set, no known run has such a key."""
+    """One bit for each value of the highest `_TABLE_BITS` bits of a key: 0 if no known run has a key with these bits."""
 
     @classmethod
     def of(cls, letters: Letters) -> KnownTexts:
-        """Of these texts, of which no two have the same letters."""
+        """Index texts; no two of them have the same letters."""
         weights = letters.text_weights()
         runs = letters.runs()
         runs = runs.only(weights[runs.owners] >= NEAR_FROM)
@@ -207,7 +214,7 @@ class KnownTexts:
         starts = starts - letters.weights[letters.bounds[runs.owners]]
         likely = np.zeros(1 << (_TABLE_BITS - 3), np.uint8)
         slot = _slot(runs.keys)
-        # `likely[...] |= ...` would keep one bit alone of those that fall into the same byte.
+        # `likely[...] |= ...` would keep only one of several bits that fall into the same byte.
         np.bitwise_or.at(likely, slot >> 3, (1 << (slot & 7)).astype(np.uint8))
         by_key = np.argsort(runs.keys)
         keys = runs.keys[by_key]
@@ -232,11 +239,11 @@ class KnownTexts:
         return [(text, known) for text, known in enumerate(known_texts) if known is not None]
 
     def near(self, letters: Letters) -> list[tuple[int, int]]:
-        """Pairs of a text and a known text that it holds nearly whole."""
+        """Pairs of a text and a known text that the text holds nearly whole."""
         if not len(self.runs):
             return []
         owner, place = self._shared_runs(letters)
-        # One number names a pair of texts; sorted, the places of a pair stand together, from left to right.
+        # A pair of texts becomes one number. Sorted, the places of a pair are together, from left to right.
         pairs = owner * len(self.needed) + self.texts[place]
         order = np.lexsort((self.starts[place], pairs))
         pairs, place = pairs[order], place[order]
@@ -249,24 +256,24 @@ class KnownTexts:
         return list(zip(texts[near].tolist(), known[near].tolist(), strict=True))
 
     def _shared_runs(self, letters: Letters) -> tuple[Ints, Ints]:
-        """The runs that texts share with known ones: pairs of a text and a place (of `texts` and `starts`).
+        """The runs that texts share with known texts: pairs of a text and a place in a known text.
 
-        Nearly every text shares next to nothing with any, so it is dropped as early as can be.
+        Most texts share almost nothing with any known text, so they are dropped as early as possible.
         """
         runs = letters.runs()
-        # One look into a table of bits rules out most runs; a binary search takes some twenty.
+        # One look into the table of bits rules out most runs; a binary search takes some twenty looks.
         slot = _slot(runs.keys)
         runs = runs.only((self.likely[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1 == 1)
         starts, ends = letters.weights[runs.starts], letters.weights[runs.ends]
         covered = _covered(runs.owners, starts, ends, len(letters.bounds))
-        least = np.interp(NEAR_FROM, *SHARE) * NEAR_FROM  # that any known text needs
+        least = np.interp(NEAR_FROM, *SHARE) * NEAR_FROM  # no known text needs less
         runs = runs.only(covered[runs.owners] >= least)
         place = np.minimum(np.searchsorted(self.runs, runs.keys), len(self.runs) - 1)
-        there = self.runs[place] == runs.keys
-        # One number names a text and a run: a text may have a run several times, which counts once.
-        shared = np.unique(runs.owners[there] * len(self.runs) + place[there])
+        is_known = self.runs[place] == runs.keys
+        # A text and a run become one number, so that a run which a text has several times counts once.
+        shared = np.unique(runs.owners[is_known] * len(self.runs) + place[is_known])
         owner, place = np.divmod(shared, len(self.runs))
-        # From each run to all of its places, which stand together.
+        # From each run to all of its places, which are together.
         first, count = self.bounds[place], self.bounds[place + 1] - self.bounds[place]
         places = np.repeat(first, count) + ranges(count)
         owner = np.repeat(owner, count)
@@ -275,19 +282,19 @@ class KnownTexts:
 
 
 def _covered(owner: Ints, starts: Ints, ends: Ints, count: int) -> NDArray[Any]:
-    """For each owner, how much its spans cover together.
+    """By owner: how much its spans cover together; overlaps count once.
 
-    They are sorted by owner, then start, and a later start has no earlier end: so only a span and the one
-    before it can overlap anew.
+    Spans are sorted by owner, then start, and a span that starts later never ends earlier. So all that a span shares with
+    earlier spans, it shares with the span just before it.
     """
     overlap = np.zeros(len(owner), np.int64)
     np.maximum(ends[:-1] - starts[1:], 0, out=overlap[1:], where=owner[1:] == owner[:-1])
     return np.bincount(owner, ends - starts - overlap, minlength=count)
 
 
-@lru_cache(maxsize=2)  # for known texts, and for chunks of rows
+@lru_cache(maxsize=2)  # one for the known texts, one for chunks of rows
 def _powers_of_multiplier(count: int) -> tuple[Keys, Keys]:
-    """The first powers of the multiplier and of its inverse, modulo 2**64."""
+    """The first `count` powers of the multiplier, and of its inverse, modulo 2**64."""
     powers = np.ones((2, count), np.uint64)
     powers[:, 1:] = [[_MULTIPLIER], [np.uint64(pow(int(_MULTIPLIER), -1, 2**64))]]
     np.cumprod(powers, axis=1, out=powers)
@@ -296,21 +303,22 @@ def _powers_of_multiplier(count: int) -> tuple[Keys, Keys]:
 
 @cache
 def _tables() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """By code point: the letter that it is compared as (0: it is ignored), and its weight."""
+    """By code point: the letter as which it is compared (0: it is ignored), and its weight."""
     compared = np.zeros(_CODES + 1, np.uint32)
     weight = np.ones(_CODES + 1, np.int64)
     for code in range(_CODES):
         if unicodedata.category(chr(code))[0] in "LNM" and code not in _ACCENTS:
             compared[code] = code
-    for code in range(0xC0, 0x2000):  # with an accent in one character
+    for code in range(0xC0, 0x2000):  # where letters with an accent are one character
         letter = unicodedata.normalize("NFD", chr(code))[0]
         if unicodedata.name(letter, "").startswith(_ALPHABETS):
             compared[code] = ord(letter)
     compared[ord("ı")] = ord("i")
-    for first, last, worth in _DENSE:
-        weight[first : last + 1] = worth
+    for first, last, each in _DENSE:
+        weight[first : last + 1] = each
     return compared, weight
 
 
 def _slot(keys: Keys) -> Ints:
+    """The place of each key in the table `likely`: the value of its highest bits."""
     return (keys >> np.uint64(64 - _TABLE_BITS)).astype(np.int64)

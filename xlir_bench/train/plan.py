@@ -1,7 +1,7 @@
-"""The batches of a run: planned into an Arrow file before the first step, and read from it as tokens.
+"""Plans the batches of a run into an Arrow file before the first step, and makes tokens of its entries.
 
 An entry of the file is a batch in numbers: rows of the store, the languages of their questions and answers, and
-second languages of their questions. The trainer has the file as its data set.
+second languages of their questions. The file is the trainer's data set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLUMNS = ("row", "question", "answer", "second")
 PROMPTED: Mapping[str, Role] = {
     "question": "query", "answer": "passage", "negative": "passage", "second": "query",
 }  # fmt: skip
-"""The columns of a batch that are encoded, and with which prompt."""
+"""The columns of a batch that are encoded, and the role whose prompt each gets."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Plan:
     folder: Path
     store: RowStore
     languages: Flags
-    """Which languages of the store count."""
+    """Which languages of the store are used."""
     batches: int
     """How many there are."""
     counts: Mapping[str, Any]
-    """Batches of each kind, questions of each language, and languages left out; as the record has them."""
+    """Batches of each kind, questions in each language, and languages left out, in the form of the run's record."""
     teacher: Teacher | None = None
 
     def dataset(self) -> Any:
@@ -65,7 +65,7 @@ class Plan:
         return f"{len(batch['row'])} rows, {shown}{more}, the longest text {longest:,} characters"
 
     def planned_rows(self) -> Any:
-        """Which rows of the store the batches have, each once, in their order."""
+        """The rows of the store that are in any batch, each once, in the order of the store."""
         rows = pc.unique(pc.list_flatten(self.dataset().data.column("row")))
         return np.sort(rows.to_numpy())
 
@@ -73,7 +73,7 @@ class Plan:
 def write_plan(
     planner: Planner, steps: int, folder: Path, progress: Progress, second: bool = False
 ) -> Plan:
-    """Plan a run of so many batches, in a folder; `second`: with a second language of each question."""
+    """Plan this many batches into a folder; `second`: with a second language for each question."""
     numbers = (pa.int64() if name == "row" else pa.int32() for name in COLUMNS)
     schema = pa.schema(list(zip(COLUMNS, map(pa.list_, numbers), strict=True)))
     rows = alone = 0
@@ -107,27 +107,27 @@ def write_plan(
 
 @dataclass(frozen=True)
 class BatchCollator:
-    """Fetches the texts of a batch and tokenizes them, column by column, each with its prompt.
+    """Fetches the texts of a batch and tokenizes them, column by column, with the prompt of each column.
 
-    Of several processes each tokenizes its part of every column.
+    If there are several processes, each tokenizes its part of every column.
     """
 
     plan: Plan
     options: TrainOptions
     tokenize: Callable[..., Mapping[str, Any]]
-    """From texts and a prompt to the inputs of the model's first module."""
+    """Makes the inputs of the model's first module from texts and a prompt."""
     prompts: Prompts
 
     def __call__(self, entries: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:
-        """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
+        """The trainer's batch: the tensors of each column, and a label with what the loss needs from the whole batch."""
         [entry] = entries
         texts, label = self.read(entry)
         label["counts"] = {name: len(column) for name, column in texts.items() if column}
         batch: dict[str, Any] = {}
         for name, count in label["counts"].items():
-            own = texts[name][part(count, rank(), processes())]
+            own_part = texts[name][part(count, rank(), processes())]
             features = self.tokenize(
-                own or texts[name][:1], prompt=self.prompts.of(PROMPTED[name]) or None
+                own_part or texts[name][:1], prompt=self.prompts.of(PROMPTED[name]) or None
             )
             batch |= {f"{name}_{key}": value for key, value in features.items()}
         return batch | {"label": label}
@@ -137,28 +137,29 @@ class BatchCollator:
     ) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """The texts of a batch by column, and its label.
 
-        A hard negative is in the language of its answer, and left out where it is a question or an answer of the
-        batch. ``figures`` of the label are for the log; the rest are fields of `losses.EncodedBatch`.
+        A hard negative is in the language of its row's answer. It is left out if it equals a question or an answer of the
+        batch. ``figures`` of the label are for the log; its other entries are fields of `losses.EncodedBatch`.
         """
         store, fetch = self.plan.store, self.plan.store.fetch
-        rows, asked, answered, second = (np.array(entry[name]) for name in COLUMNS)
+        rows, question_lang, answer_lang, second = (np.array(entry[name]) for name in COLUMNS)
         label: dict[str, Any] = {"figures": {}}
-        questions = fetch(rows, QUESTION, asked)
-        if self.options.batches.whole_answers:  # all of a row but one that repeats its question
+        questions = fetch(rows, QUESTION, question_lang)
+        if self.options.batches.whole_answers:
+            # All answers of a row, except one that equals its question.
             places, langs = np.nonzero((store.keys[rows, ANSWER] != 0) & self.plan.languages)
             every = zip(places.tolist(), fetch(rows[places], ANSWER, langs), strict=True)
-            own = [(place, text) for place, text in every if text != questions[place]]
-            answers = [text for _, text in own]
-            label["answer_row"] = torch.tensor([place for place, _ in own])
+            kept = [(place, text) for place, text in every if text != questions[place]]
+            answers = [text for _, text in kept]
+            label["answer_row"] = torch.tensor([place for place, _ in kept])
         else:
-            answers = fetch(rows, ANSWER, answered)
-        there = store.keys[rows, NEGATIVE, answered] != 0
-        negatives = fetch(rows[there], NEGATIVE, answered[there])
-        taken = {*questions, *answers}
+            answers = fetch(rows, ANSWER, answer_lang)
+        has_negative = store.keys[rows, NEGATIVE, answer_lang] != 0
+        negatives = fetch(rows[has_negative], NEGATIVE, answer_lang[has_negative])
+        in_batch = {*questions, *answers}
         texts = {
             "question": questions,
             "answer": answers,
-            "negative": [text for text in negatives if text not in taken],
+            "negative": [text for text in negatives if text not in in_batch],
         }
         if self.options.loss == "lakda":
             places = np.flatnonzero(second >= 0)

@@ -1,8 +1,8 @@
 """Several processes that train one model (`torchrun`): which one this is, and what they send each other.
 
-Each process reads every batch, encodes its part of each column of it, and gets the vectors of the others. So
-every process computes the loss of the whole batch, which is the same as in one process, and sends gradients
-into its own part. The first process alone writes.
+Each process reads every batch, encodes its part of each column, and gets the vectors of the other parts. So
+every process computes the loss of the whole batch, the same as a single process would, and passes gradients back
+through its own part. Only the first process writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def launched() -> bool:
 
 @contextmanager
 def joined(on_cpu: bool) -> Iterator[None]:
-    """This process among those that `torchrun` started with it; nothing where it is alone."""
+    """Join the other processes that `torchrun` started; do nothing if this process is alone."""
     if not launched() or dist.is_initialized():
         yield
         return
@@ -48,21 +48,21 @@ def rank() -> int:
 
 
 def processes() -> int:
-    """How many there are."""
+    """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def shared(value: Any) -> Any:
-    """What the first process gives, in all of them."""
+    """The `value` that the first process passes, returned in every process."""
     if processes() == 1:
         return value
-    told = [value]
-    dist.broadcast_object_list(told, src=0)
-    return told[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def part(count: int, rank: int, processes: int) -> slice:
-    """Which of the texts of a column a process encodes."""
+    """Which of the `count` texts of a column the process `rank` encodes."""
     return slice(count * rank // processes, count * (rank + 1) // processes)
 
 
@@ -72,20 +72,22 @@ def gathered(vectors: Tensor, count: int) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
-    """Every process computes the same loss of all vectors, so its own part of the gradient is complete.
+    """Gathers vectors from all processes, and gives each process the gradient of its own part.
 
-    The gradients of the weights are averaged over the processes afterwards, where their sum is wanted.
+    Every process computes the same loss from all vectors, so no gradients have to be sent. Afterwards the library
+    averages the gradients of the weights over the processes, although their sum is needed: so `backward` multiplies by
+    the number of processes.
     """
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, count: int) -> Tensor:
-        """A part may be empty, and is then encoded from one text that does not count."""
+        """The vectors of all parts, in order. A process with an empty part encodes one text, whose vector is dropped here."""
         parts = [part(count, number, processes()) for number in range(processes())]
         ctx.own, ctx.shape = parts[rank()], vectors.shape
         longest = max(p.stop - p.start for p in parts)
         padded = vectors.new_zeros((longest, *vectors.shape[1:]))
-        own = vectors[: ctx.own.stop - ctx.own.start]
-        padded[: len(own)] = own
+        own_vectors = vectors[: ctx.own.stop - ctx.own.start]
+        padded[: len(own_vectors)] = own_vectors
         every = [torch.empty_like(padded) for _ in parts]
         dist.all_gather(every, padded)
         return torch.cat([v[: p.stop - p.start] for v, p in zip(every, parts, strict=True)])
@@ -93,6 +95,6 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """The gradient of this process's part."""
-        own = gradient.new_zeros(ctx.shape)
-        own[: ctx.own.stop - ctx.own.start] = gradient[ctx.own] * processes()
-        return own, None
+        own_gradient = gradient.new_zeros(ctx.shape)
+        own_gradient[: ctx.own.stop - ctx.own.start] = gradient[ctx.own] * processes()
+        return own_gradient, None

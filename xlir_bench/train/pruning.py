@@ -1,6 +1,6 @@
-"""`--prune-vocabulary`: a transformer keeps the pieces that some texts use; measures what other text loses.
+"""`--prune-vocabulary`: cuts a transformer to the pieces that given texts use, and measures what other texts lose.
 
-Most weights of a multilingual model are a table of pieces, of which a training uses a tenth.
+Most weights of a multilingual model are the table of its pieces, of which a training uses about a tenth.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ ROWS = "rows"
 IDS, RECORD = "pieces.npy", "pruning.json"
 KINDS = ("Unigram", "WordPiece", "BPE")
 BYTE_LETTERS = 0x144
-"""Characters below it are Latin letters, and those that stand for bytes in byte-level vocabularies."""
+"""Lower code points are Latin letters, and the characters that stand for bytes in byte-level vocabularies."""
 BATCH = 64
 """Texts that are encoded at a time."""
 COMPARED = 16
-"""Texts of the rows whose vectors are compared before and after, in every run."""
+"""How many texts of the rows are encoded before and after, to check that their vectors stay."""
 MOST_OF_A_LANGUAGE, MOST_OF_ALL, LONGEST = 200, 1100, 200
-"""Other texts of one language and of all, and characters of each: they cost as much as ten steps."""
+"""Other texts per language and in all, and characters of each, at most: they cost as much as ten training steps."""
 Sample = tuple[str, Role, str]
 """Language, role and text."""
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Which texts keep their pieces: those of the training rows, and of tasks and files by name."""
+    """The texts that keep their pieces: those of the training rows, and of the tasks and files in `names`."""
 
     names: Sequence[str]
     tasks: Mapping[str, Task]
@@ -57,7 +57,7 @@ class Pruning:
     progress: Progress
 
     def check(self) -> None:
-        """Refuse names that cannot be read before anything is."""
+        """Refuse names that cannot be read, before anything is read."""
         for name in self.names:
             if name in self.tasks:
                 state = self._state(name)
@@ -71,7 +71,7 @@ class Pruning:
                 raise UnknownNameError("text of --prune-vocabulary", [name], known)
 
     def prune(self, base: Base, store: RowStore, kept: Path) -> Base:
-        """The base, cut in place; the folder keeps which pieces stayed, for a resumed run."""
+        """Cut the model of the base in place. The folder `kept` gets the ids of the pieces that stay, for a resumed run."""
         resumed = (kept / RECORD).is_file()
         if not resumed:
             write_json(kept / RECORD, self._first_cut(base, store, kept))
@@ -82,11 +82,13 @@ class Pruning:
         if resumed:
             _cut(base.model, _tokenizer_json(base), read_array(kept / IDS))
         whole, left = record["pieces"]
-        note = f"its vocabulary was cut from {whole:,} pieces to the {left:,} that some texts use"
+        note = (
+            f"its vocabulary was cut from {whole:,} pieces to the {left:,} that the named texts use"
+        )
         return replace(base, pruning=record, notes=(*base.notes, note))
 
     def _first_cut(self, base: Base, store: RowStore, kept: Path) -> dict[str, Any]:
-        """Find the pieces, cut the model and compare it with what it was; the record of it."""
+        """Find the pieces in use, cut the model, and compare it with the whole one; returns the record of this."""
         tokenizer = _tokenizer_json(base)
         used, texts = self._used_pieces(base, tokenizer, store)
         ids = _kept_ids(tokenizer, used)
@@ -102,7 +104,7 @@ class Pruning:
         first = len(others)
         if before[first:] != after[first:] or cosines[first:].min() < 1 - 1e-5:
             raise XlirError(
-                f"--prune-vocabulary: with fewer pieces {base.name} gives the same texts other vectors: train it without"
+                f"--prune-vocabulary: with fewer pieces {base.name} gives the same texts other vectors: leave the option out"
             )
         write_array(kept / IDS, ids)
         unknown = base.model[0].tokenizer.unk_token_id
@@ -118,18 +120,18 @@ class Pruning:
     def _used_pieces(
         self, base: Base, stated: Mapping[str, Any], store: RowStore
     ) -> tuple[set[int], list[dict[str, str | int]]]:
-        """The ids of the pieces that texts use, with each prompt and without; and which texts were read."""
+        """The ids of the pieces that the texts use, with each prompt and without one; and which texts were read."""
         transformer, model = base.model[0], stated["model"]
         tokenizer, config = transformer.tokenizer.backend_tokenizer, transformer.auto_model.config
         highest = max(_all_pieces(stated).values())
         used = {n for n in _token_ids(config).values() if 0 <= n <= highest}
         used.update(transformer.tokenizer.all_special_ids)
         if config.model_type in OFFSET_POSITIONS:
-            # Positions begin behind the padding id, and MPNet's behind 1: these ids do not move.
+            # Positions are numbered from the padding id on (in MPNet from 1 on), so ids up to there must not change.
             used.update(range(max(1, config.pad_token_id) + 1))
         wordpiece = model["type"] == "WordPiece"
         unknown = model["vocab"].get(model["unk_token"]) if wordpiece else None
-        tokenizer.no_truncation()  # the library says so itself before each of its calls
+        tokenizer.no_truncation()  # transformers sets both again before each of its calls
         tokenizer.no_padding()
         read: list[dict[str, str | int]] = []
         self.progress.start("find the pieces in use", 0, "texts")
@@ -163,7 +165,7 @@ class Pruning:
                 yield Path(name).name, source_digest(name), _lines(Path(name))
 
     def _other_texts(self) -> tuple[list[str], list[Sample]]:
-        """Tasks on disk that were not named, and texts evenly over each."""
+        """The tasks on disk that were not named, and a sample of texts spread evenly over each."""
         names = [n for n, t in self.tasks.items() if not (n in self.names or t.format in ON_DISK)]
         here = {name: langs for name in names if (langs := self._state(name).here)}
         tasks_with = Counter(lang for langs in here.values() for lang in langs)
@@ -180,13 +182,13 @@ class Pruning:
         return list(here), sorted(samples)
 
     def _vectors(self, base: Base, samples: Sequence[Sample]) -> Floats:
-        """A vector of length 1 of each text, with the prompt of its role."""
+        """A vector of length 1 for each text, with the prompt of its role."""
         texts = [base.prompts.of(role) + text for _, role, text in samples]
         options = {"prompt": "", "normalize_embeddings": True, "show_progress_bar": False}
         vectors = []
         self.progress.start("compare with the whole vocabulary", len(texts), "texts")
-        for some in slices(len(texts), BATCH):
-            vectors.append(base.model.encode(texts[some], **options))
+        for batch in slices(len(texts), BATCH):
+            vectors.append(base.model.encode(texts[batch], **options))
             self.progress.advance(len(vectors[-1]))
         self.progress.finish()
         return np.concatenate(vectors)
@@ -199,18 +201,18 @@ def _tokenizer_json(base: Base) -> dict[str, Any]:
     tokenizer: Any = getattr(base.model[0], "tokenizer", None)
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise InputError(
-            f"--prune-vocabulary: {base.name} has no tokenizer of the library `tokenizers`: train it without"
+            f"--prune-vocabulary: {base.name} has no tokenizer of the library `tokenizers`: leave the option out"
         )
     stated: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return stated
 
 
 def _model_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
-    """The id of each piece of the model itself, without added tokens; `tokenizer` is its JSON."""
+    """The id of each piece of a tokenizer, given as its JSON, without added tokens."""
     model = tokenizer["model"]
     if model["type"] not in KINDS:
         raise InputError(
-            f"--prune-vocabulary knows tokenizers of {', '.join(KINDS)}, not of {model['type']}: train without it"
+            f"--prune-vocabulary knows tokenizers of {', '.join(KINDS)}, not of {model['type']}: leave the option out"
         )
     if model["type"] == "Unigram":
         return {piece: n for n, (piece, _) in enumerate(model["vocab"])}
@@ -218,22 +220,26 @@ def _model_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _all_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
+    """The id of each piece of a tokenizer, and of each added token."""
+
     added = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     return _model_pieces(tokenizer) | added
 
 
 def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ints:
-    """The ids that have to stay if texts are to keep the pieces they use; in their new order.
+    """The ids that have to stay so that texts are split into the same pieces as before; in their new order.
 
-    Why the texts keep their pieces:
-    Unigram takes the path with the highest score. Without pieces that are on no best path there are fewer
-    paths, and the best is still there. An unknown character scores 10 less than the lowest piece: that piece
-    stays, so that no path through a character that is now unknown scores more than it did.
-    WordPiece takes the longest piece that fits, and that stays. Of words that it gives up, every piece stays
-    (`_pieces_within`), or a shorter one might lead to an end.
-    BPE joins the pair that comes first in its list; all joins that lead to a piece stay, in their order.
+    A smaller vocabulary splits the texts in the same way for these reasons:
 
-    Single characters (of pieces that are used) and bytes stay, too: other words are spelt with them.
+    - Unigram takes the path through a text with the highest score. Without unused pieces there are fewer paths, and
+      the best one is still among them. A path through an unknown character must not become better either. Such a
+      character scores 10 less than the lowest piece; so the lowest piece stays, and with it that score.
+    - WordPiece takes the longest piece that fits next, and this piece stays. If none fits, the whole word is unknown.
+      All pieces inside such a word stay (`_pieces_within`): without one of them a shorter piece would be taken, and
+      the word might become known.
+    - BPE joins the pair that comes first in its list. All joins that lead to a used piece stay, in their order.
+
+    Single characters of used pieces stay, and bytes, too: other words are spelt with them.
     """
     model, pieces = tokenizer["model"], _model_pieces(tokenizer)
     kept = used.union(token["id"] for token in tokenizer["added_tokens"])
@@ -259,12 +265,12 @@ def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ints:
             parts = joins.pop(left.pop(), set())
             kept.update(pieces[part] for part in parts)
             left += parts
-    own = kept.intersection(pieces.values())  # the library numbers them before added tokens
-    return np.array(sorted(own) + sorted(kept - own), np.int64)
+    of_model = kept.intersection(pieces.values())  # the library numbers them before added tokens
+    return np.array(sorted(of_model) + sorted(kept - of_model), np.int64)
 
 
 def _pieces_within(tokenizer: Any, model: Mapping[str, Any], text: str) -> Iterator[int]:
-    """Every piece of WordPiece that occurs anywhere in a word of a text, except words too long for it."""
+    """Every piece of a WordPiece model that occurs anywhere in a word of a text, except in words that are too long for it."""
     if tokenizer.normalizer is not None:
         text = tokenizer.normalizer.normalize_str(text)
     words = [text]
@@ -281,11 +287,13 @@ def _pieces_within(tokenizer: Any, model: Mapping[str, Any], text: str) -> Itera
 
 
 def _joined(model: Mapping[str, Any], pair: tuple[str, str]) -> str:
+    """The piece that a BPE model makes of a pair."""
+
     return pair[0] + pair[1].removeprefix(model["continuing_subword_prefix"] or "")
 
 
 def _cut(model: Any, stated: Mapping[str, Any], ids: Ints) -> None:
-    """Leave only these pieces, and their rows of the model's tables."""
+    """Leave only the pieces with these ids in the tokenizer, and their rows in the model's table."""
     transformer = model[0]
     new_id = {int(old): new for new, old in enumerate(ids)}
     transformer.tokenizer._tokenizer = _small_tokenizer(stated, new_id)
@@ -293,7 +301,7 @@ def _cut(model: Any, stated: Mapping[str, Any], ids: Ints) -> None:
     rows = table.data[torch.from_numpy(ids).to(table.device)]
     left = torch.nn.Parameter(rows, requires_grad=table.requires_grad)
     for module in transformer.auto_model.modules():
-        if getattr(module, "weight", None) is table:  # tied modules share it
+        if getattr(module, "weight", None) is table:  # tied modules share the table
             module.weight, module.num_embeddings = left, len(ids)
             module.padding_idx = new_id.get(module.padding_idx)
     whole = transformer.auto_model.config
@@ -323,7 +331,7 @@ def _small_tokenizer(stated: Mapping[str, Any], new_id: Mapping[int, int]) -> An
     small = Tokenizer.from_str(json.dumps({**stated, **parts}))
     if small.get_vocab() != {x: new_id[n] for x, n in _all_pieces(stated).items() if n in new_id}:
         raise XlirError(
-            "--prune-vocabulary: this tokenizer numbers its pieces in a way of its own: train without"
+            "--prune-vocabulary: this tokenizer numbers its pieces in a way of its own: leave the option out"
         )
     return small
 
@@ -338,13 +346,13 @@ def _renumbered(part: Any, new: Callable[[int], int]) -> Any:
 
 
 def _token_ids(config: Any) -> dict[str, int]:
-    """The ids that a model's configuration names."""
+    """The token ids that a model's configuration names."""
     stated = config.to_dict().items()
     return {name: n for name, n in stated if name.endswith("_token_id") and isinstance(n, int)}
 
 
 def _megabytes(model: Any) -> float:
-    """Of the weights and of the tokenizer."""
+    """The size of the weights and of the tokenizer."""
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     tokenizer = model[0].tokenizer.backend_tokenizer
     return float(weights + len(tokenizer.to_str(pretty=True).encode())) / 1e6
@@ -366,7 +374,7 @@ def _cost_elsewhere(
     cosines: Floats,
     unknown: int | None,
 ) -> Mapping[str, Mapping[str, float]]:
-    """What other text loses, by language; `before` has the new ids, -1 for a piece that is gone."""
+    """What other texts lose, by language; `before` has the new ids of their pieces, -1 for a piece that is gone."""
     losses: dict[str, Mapping[str, float]] = {}
     for lang in dict.fromkeys(lang for lang, _, _ in samples):
         places = [n for n, sample in enumerate(samples) if sample[0] == lang and before[n]]

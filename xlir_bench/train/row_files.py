@@ -1,4 +1,4 @@
-"""Training rows in files: read from JSON Lines, parquet, CSV, folders and names of `datasets`; written as JSON Lines."""
+"""Reads training rows from JSON Lines, parquet, CSV, folders and data sets of `datasets`; writes JSON Lines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from xlir_bench.train.rows import (
 from xlir_bench.untrusted import parse_json, table_rows
 
 Records = Iterator[tuple[int, Any]]
-"""The records of a source, each with its line; where a line holds none, the `ValueError` that says why."""
+"""The records of a source, each behind the number of its line. A faulty line has the `ValueError` that says why."""
 SHOWN_FAULTS = 3
 MOST_SKIPPED = 10_000
 DELIMITERS = ",\t;|"
@@ -50,9 +50,9 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
 def read_rows(name: str, offline: bool = False) -> Iterator[Row | Fault]:
-    """Every row, in order; a faulty line gives its `Fault`. No row stays in memory.
+    """Every row, in order; a faulty line gives a `Fault`. Rows are read one at a time.
 
-    Consecutive lines of the long form with one data set and id are one row.
+    Consecutive lines of the long form with the same data set and id are one row.
     """
     langs: set[str] = set()
     for _, group in groupby(_lines(name, offline), itemgetter(0)):
@@ -73,7 +73,7 @@ def read_rows(name: str, offline: bool = False) -> Iterator[Row | Fault]:
 
 
 def _lines(name: str, offline: bool) -> Iterator[tuple[object, int, Row | Fault]]:
-    """Every record as a row, with its line; behind a key that is equal for lines of the long form that are one row."""
+    """Every record as a key, its line and its row; lines of the long form that are one row have equal keys."""
     for number, record in _records(name, offline):
         try:
             if isinstance(record, ValueError):
@@ -91,9 +91,9 @@ def sound_rows(
     offline: bool = False,
     skipped: list[Fault] | None = None,
 ) -> Iterator[Row]:
-    """The rows up to the first fault; then an error that names the first faults of the whole source.
+    """The rows up to the first fault; then reads on, and raises an error that names the first faults of the source.
 
-    With a list for the faults that are `skipped`, all other rows, unless there are too many faults.
+    With a list `skipped` it appends the faults to the list, and gives all other rows, unless there are too many faults.
     """
     faults: list[Fault] = []
     count = 0
@@ -102,7 +102,9 @@ def sound_rows(
         if isinstance(row, Fault) and skipped is not None:
             skipped.append(row)
             if len(skipped) > MOST_SKIPPED:
-                raise InputError(f"{row}; {MOST_SKIPPED:,} faulty rows came before it: mend them")
+                raise InputError(
+                    f"{row}; {MOST_SKIPPED:,} faulty rows came before it: correct them"
+                )
         elif isinstance(row, Fault):
             count += 1
             if len(faults) < SHOWN_FAULTS:
@@ -111,19 +113,19 @@ def sound_rows(
             yield row
     if count:
         raise InputError(
-            f"{listed_faults(faults, count)}: mend it, or leave such rows out with --skip-faults;"
+            f"{listed_faults(faults, count)}: correct this, or leave faulty rows out with --skip-faults;"
             f" `xlir-bench data check-training {name}` lists more"
         )
 
 
 def listed_faults(faults: Sequence[Fault], count: int) -> str:
-    """The first of so many."""
+    """The first faults in words, and how many of the `count` faults are not shown."""
     more = f" (and {count - SHOWN_FAULTS:,} more)" if count > SHOWN_FAULTS else ""
     return "; ".join(map(str, faults[:SHOWN_FAULTS])) + more
 
 
 def source_digest(name: str) -> str:
-    """``sha256:…`` of a file or of a folder's files; empty for a name of `datasets`."""
+    """``sha256:…`` of a file or of a folder's files; empty for a data set of the hub."""
     path = _located(name)
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
@@ -132,7 +134,7 @@ def source_digest(name: str) -> str:
 
 
 def _located(name: str) -> Path:
-    """The path that a name stands for: its own, or that of rows that come with the package."""
+    """The path of a source: the file of this name in the package, if there is no other, else the name itself."""
     bundled = tasks_folder() / f"{name}.jsonl"
     if re.fullmatch(r"[\w-]+", name) and not Path(name).exists() and bundled.is_file():
         return bundled
@@ -175,20 +177,20 @@ def _of_jsonl(path: Path) -> Records:
 def _of_csv(path: Path) -> Records:
     csv.field_size_limit(LONGEST_LINE)
     decoded = (x.decode("utf-8" if n else "utf-8-sig") for n, x in enumerate(raw_lines(path)))
-    # Only \n ends a raw line; in a table \r does, too, and StringIO splits there.
+    # A raw line ends only at \n. In a table \r ends a line, too; StringIO splits there.
     split = (part for line in decoded for part in io.StringIO(line, newline=""))
     table = csv.DictReader([])
     try:
-        head, wanted = next(split, ""), ("id", *LONG_FORM)
-        # The delimiter is the one that most columns stand between, whatever the file is called.
-        columns = {x: next(csv.reader([head], delimiter=x), []) for x in DELIMITERS}
-        delimiter = max(DELIMITERS, key=lambda x: len({*wanted}.intersection(columns[x])))
+        head, columns = next(split, ""), ("id", *LONG_FORM)
+        # The delimiter is the one that finds most of the columns; the file's name does not matter.
+        names = {x: next(csv.reader([head], delimiter=x), []) for x in DELIMITERS}
+        delimiter = max(DELIMITERS, key=lambda x: len({*columns}.intersection(names[x])))
         table = csv.DictReader(chain([head], split), delimiter=delimiter, strict=True)
-        missing = [column for column in wanted if column not in (table.fieldnames or ())]
+        missing = [column for column in columns if column not in (table.fieldnames or ())]
         if missing:
             raise ValueError(f"it lacks the columns {', '.join(missing)}")
         for record in table:
-            too_many = None in record  # under which csv keeps the cells that have no column
+            too_many = None in record  # the key under which csv keeps cells without a column
             yield table.line_num, ValueError("more cells than columns") if too_many else record
     except (csv.Error, UnicodeDecodeError) as error:
         yield table.line_num, ValueError(f"no CSV: {error}")
@@ -204,7 +206,7 @@ _READERS: dict[str, Callable[[Path], Records]] = {
 
 
 def _of_datasets(name: str, offline: bool) -> Records:
-    """A folder that `datasets` saved or understands, or a data set of the hub."""
+    """The records of a folder that `datasets` saved or can read, or of a data set of the hub."""
     import datasets
     from datasets.exceptions import DatasetsError
 
@@ -242,7 +244,7 @@ def _load_dataset(name: str, offline: bool) -> Any:
 
 @contextmanager
 def _hub_offline() -> Iterator[None]:
-    """Keep `datasets` from asking the hub even whether a cached data set has a newer version."""
+    """Keep `datasets` from the hub, which it asks even whether a cached data set has a newer version."""
     import datasets
     from huggingface_hub import constants
 
@@ -255,19 +257,21 @@ def _hub_offline() -> Iterator[None]:
 
 
 def check_output(path: Path, names: Sequence[str]) -> None:
-    """Refuse a file name that training would not read, and a file that rows are read from."""
+    """Refuse an output whose name training would not read, or that is one of the files that are read."""
     if not path.name.endswith(WRITTEN):
-        raise InputError(f"--output {path}: rows are JSON Lines; name it .jsonl or .jsonl.gz")
+        raise InputError(
+            f"--output {path}: rows are written as JSON Lines; name the file .jsonl or .jsonl.gz"
+        )
     if path.is_dir():
         raise InputError(f"--output {path} is a folder; name a file")
     for name in names:
         if Path(name).is_file() and path.exists() and path.samefile(name):
-            raise InputError(f"--output {path} is what is read; name another file")
+            raise InputError(f"--output {path} is also read; name another file")
     require_writable(path.parent, ELSEWHERE, path.name)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as they come, under another name until the last; without any row nothing is written."""
+    """Write rows as they come. The file gets its name after the last row; without a row there is no file."""
     source = iter(rows)
     first = next(source, None)
     if first is None:
@@ -285,7 +289,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def line_of(row: Row) -> bytes:
-    """One line of JSON that training reads as this row."""
+    """A row as one line of JSON, from which `read_rows` makes the same row."""
     stated = {name: getattr(row, name) for name in ("id", "dataset", "origin", *SIDES)}
     filled = {name: value for name, value in stated.items() if value}
     return json.dumps(filled, ensure_ascii=False).encode() + b"\n"

@@ -1,6 +1,6 @@
-"""Training rows on disk: every text once in an Arrow file, and 64 bits a text to tell texts apart.
+"""Training rows on disk: every text in an Arrow file, and a key of 64 bits per text to tell texts apart.
 
-Ten million rows are as many entries on disk; memory holds a page of them at a time.
+Memory holds only a page of rows at a time, so there may be tens of millions of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TEXTS, KEYS, IDS, STARTS, CONTENTS = (
 
 @dataclass(frozen=True, slots=True)
 class StoredSource:
-    """A source as it was read."""
+    """A source of training rows, as it was read."""
 
     name: str
     weight: float
@@ -51,42 +51,42 @@ class StoredSource:
     origins: Mapping[str, int] = field(default_factory=dict)
     """Number of rows by origin: original, code-switched, translated by a model."""
     skipped: int = 0
-    """Faulty rows that were left out, as was asked."""
+    """Faulty rows that were left out (`--skip-faults`)."""
     faults: str = ""
-    """The first of them."""
+    """The first of these faults, in words."""
 
 
 @dataclass(frozen=True)
 class RowStore:
-    """The rows in a folder; source by source, in the order they were read."""
+    """The training rows in a folder, source by source, in the order in which they were read."""
 
     folder: Path
     sources: tuple[StoredSource, ...]
     languages: tuple[str, ...]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Other processes and workers are sent it: gigabytes of keys must not be in it.
+        # It is sent to other processes and workers, without its gigabytes of keys.
         return RowStore, (self.folder, self.sources, self.languages)
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return sum(source.rows for source in self.sources)
 
     @cached_property
     def keys(self) -> Keys:
-        """``[row, side, language]``: the key of each text, 0 where there is none; mapped, not read."""
+        """``[row, side, language]``: the key of each text, 0 if there is no text; memory-mapped."""
         shape = (self.rows, len(SIDES), len(self.languages))
         return np.memmap(self.folder / KEYS, np.uint64, mode="r", shape=shape)
 
     @cached_property
     def ids(self) -> Keys:
-        """64 bits a row, equal for rows that are translations or copies of each other."""
+        """64 bits per row, equal for rows that are translations or copies of each other."""
         return np.memmap(self.folder / IDS, np.uint64, mode="r", shape=(self.rows,))
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where the texts of each row begin in the file of texts."""
+        """The number of each row's first text in the file of texts."""
         return np.memmap(self.folder / STARTS, np.int64, mode="r", shape=(self.rows,))
 
     @cached_property
@@ -95,26 +95,26 @@ class RowStore:
         return Dataset.from_file(str(self.folder / TEXTS)).select_columns(["text"])
 
     def fetch(self, rows: Any, side: Any, langs: Any) -> list[str]:
-        """The text of each row in its language, of one side or a side each; every text has to be there."""
+        """The text of each row, in its own language of `langs`; `side` is one for all or one per row. All texts must exist."""
         rows, langs = np.asarray(rows), np.asarray(langs)
         if not len(rows):
             return []
-        # The texts of a row are in the order of its keys, those that it lacks left out.
-        there = (self.keys[rows] != 0).reshape(len(rows), -1)
+        # The file has the texts of a row in the order of its keys, without the missing ones.
+        exists = (self.keys[rows] != 0).reshape(len(rows), -1)
         column = np.asarray(side) * len(self.languages) + langs
-        before = np.cumsum(there, axis=1)[np.arange(len(rows)), column] - 1
+        before = np.cumsum(exists, axis=1)[np.arange(len(rows)), column] - 1
         texts: list[str] = self.texts[(self.starts[rows] + before).tolist()]["text"][:]
         return texts
 
     def sample(self, count: int) -> Iterator[str]:
-        """At most about so many texts, from whole rows evenly over the file."""
+        """About `count` texts at most, from whole rows spread evenly over the file."""
         step = max(1, -(-len(self.texts) // count))
         for first in range(0, self.rows, step):
             last = int(self.starts[first + 1]) if first + 1 < self.rows else len(self.texts)
             yield from self.texts[int(self.starts[first]) : last]["text"]
 
     def every_text(self) -> Iterator[str]:
-        """All texts, a page of them in memory."""
+        """All texts, with one page at a time in memory."""
         for page in slices(len(self.texts), PAGE):
             yield from self.texts[page]["text"][:]
 
@@ -138,12 +138,12 @@ def store_rows(
     offline: bool = False,
     skip_faults: bool = False,
 ) -> RowStore:
-    """Read all sources into `folder`, without the rows that `keep` refuses. A fault is an error, or left out."""
+    """Read all sources into `folder`, without rows that `keep` refuses. A fault raises, or is skipped (`skip_faults`)."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONTENTS).unlink(missing_ok=True)  # written last: without it there is no store
     schema = pa.schema([("text", pa.large_string()), ("side", pa.int8()), ("lang", pa.int32())])
     stored: list[StoredSource] = []
-    languages: dict[str, int] = {}  # numbered as they appear; the store has them sorted
+    languages: dict[str, int] = {}  # numbered as they appear; the store sorts them
     written = 0
     with (
         pa.OSFile(str(folder / TEXTS), "wb") as sink,
@@ -201,7 +201,7 @@ def _texts_of(row: Row, languages: dict[str, int]) -> list[tuple[str, int, int]]
 
 
 def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) -> None:
-    """The table of keys, in a second pass: its width, the number of languages, is known only now."""
+    """Write the keys of all texts, in a second pass: only now is the number of languages known, the width of the table."""
     sorted_place = np.array([store.languages.index(lang) for lang in appeared], np.int64)
     first = position = 0
     progress.start("index training rows", store.rows, "rows")
@@ -224,7 +224,7 @@ def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) ->
 
 
 def open_rows(folder: Path) -> RowStore | None:
-    """The store in a folder; None where there is none, or files of it are cut short."""
+    """The store in a folder; None if there is none, or if files of it are incomplete."""
     path, what = folder / CONTENTS, "a store of rows"
     try:
         contents = read_json(path, dict[str, Any], what)

@@ -1,4 +1,4 @@
-"""A training row: a question, its answer and hard negatives in several languages; what makes one valid."""
+"""A training row: a question, its answer and hard negatives, in several languages; and what makes a row valid."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from xlir_bench.errors import listed
 
 T = TypeVar("T")
 CHUNK = 256
-"""Rows or texts that are looked at together."""
+"""How many rows or texts are processed together."""
 SIDES = ("question", "answer", "negative")
 ORIGINAL = "original"
 LONGEST_ORIGIN, MOST_ORIGINS = 200, 50
 MOST_LANGUAGES = 1000
-"""In one source: counts by pair of languages grow with the square of it."""
+"""The most languages in one source, because counts by pair of languages grow with its square."""
 LONG_FORM = ("lang_question", "lang_answer", "question", "answer")
-"""The columns of a table that has one question and one answer a line."""
+"""The columns of a table with one question and one answer per line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Row:
     negative: Mapping[str, str]
     """Texts that look like answers but are not; often empty."""
     origin: str = ""
-    """How a machine made it from another row, such as ``code-switched``; empty for an original."""
+    """How it was made by machine from another row, such as ``code-switched``; empty for an original row."""
     nulls: int = field(default=0, compare=False)
-    """How many of its texts were null, and so are absent."""
+    """How many of its texts were null, and so are left out."""
 
     def side(self, name: str) -> Mapping[str, str]:
         """The texts of one side by language."""
@@ -44,13 +44,13 @@ class Row:
         return texts
 
     def texts(self) -> Iterator[tuple[str, str, str]]:
-        """Every text, behind its side and language."""
+        """Every text, as side, language and text."""
         return ((side, lang, text) for side in SIDES for lang, text in self.side(side).items())
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one line."""
+    """A faulty line of a source, and what is wrong with it."""
 
     source: str
     line: int
@@ -71,15 +71,15 @@ def parse_row(record: Any, number: int) -> Row:
     ValueError says what is wrong with a record.
     """
     if not isinstance(record, Mapping):
-        raise ValueError(f"an object is wanted, not {type(record).__name__}")
+        raise ValueError(f"it should be an object, not {type(record).__name__}")
     if is_long_form(record):
         record = _nested(record)
     question, answer, negative = (_texts(record.get(side), side) for side in SIDES)
     for side, texts in (("question", question), ("answer", answer)):
         if not texts:
             keys = [] if side in record else [*map(str, record)]
-            told = f" (its keys: {listed(keys, most=6)})" if keys else ""
-            raise ValueError(f"no {side} in any language{told}")
+            present = f" (its keys: {listed(keys, most=6)})" if keys else ""
+            raise ValueError(f"no {side} in any language{present}")
     return Row(
         _name(record, "id") or str(number),
         _name(record, "dataset"),
@@ -97,7 +97,7 @@ def parse_row(record: Any, number: int) -> Row:
 
 
 def _nested(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of the long form as the nested form has it."""
+    """A line of the long form, in the nested form."""
     nested: dict[str, Any] = {name: line.get(name) for name in ("id", "dataset", "origin")}
     for side in ("question", "answer"):
         lang = line.get(f"lang_{side}")
@@ -110,10 +110,10 @@ def _nested(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def join_line(row: Row, line: Row) -> Row:
-    """A row with the texts of another of its lines; raises, and adds nothing, where the two disagree.
+    """A row with the texts of another of its lines; raises, and adds nothing, if the two disagree.
 
-    The texts are added to the dictionaries of `row`, which `parse_row` made for it alone: copies would make
-    a row of many lines cost the square of their number.
+    The texts are added to the dictionaries of `row` itself, which `parse_row` made for this row only. With copies, the
+    cost of a row would grow with the square of its lines.
     """
     for side, lang, text in line.texts():
         if row.side(side).get(lang, text) != text:
@@ -124,16 +124,16 @@ def join_line(row: Row, line: Row) -> Row:
 
 
 def join_origins(origins: Iterable[str]) -> str:
-    """Everything that was done to a row, each once, in order."""
+    """The names in these origins, each once, in order."""
     names = (name for origin in origins for name in origin.split(", ") if name)
     return ", ".join(dict.fromkeys(names))[:LONGEST_ORIGIN]
 
 
 def no_codes(langs: Sequence[str]) -> str:
-    """What to say of languages that have no code of ISO 639."""
+    """A message about languages whose codes are not in ISO 639."""
     return (
-        f"no code of ISO 639, as evaluation has: {listed(langs)}; each counts as a language of its own,"
-        " and meets no other spelling of it"
+        f"no code of ISO 639, which evaluation uses: {listed(langs)}; each counts as a language of its own,"
+        " apart from other codes of the same language"
     )
 
 
@@ -146,7 +146,7 @@ def count_origin(counts: MutableMapping[str, int], row: Row) -> None:
 
 
 def dataset_of(row: Row, source: str) -> str:
-    """The data set that a row names, else the name of its file."""
+    """The data set that a row names, or else the name of its file."""
     return row.dataset or PurePath(source).name or source
 
 
@@ -156,29 +156,29 @@ def item_key(row: Row, source: str) -> int:
 
 
 def text_key(*texts: str) -> int:
-    """64 bits that are equal for equal texts, white space at the ends aside; never 0."""
+    """64 bits that are equal for equal texts, except for white space at their ends; never 0."""
     digest = blake2b("\0".join(t.strip() for t in texts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1
 
 
 def chunked(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
-    """The items in lists of at most so many."""
+    """The items in lists of at most `size` items."""
     source = iter(items)
     while chunk := list(islice(source, size)):
         yield chunk
 
 
 def _texts(stated: Any, side: str) -> dict[str, str]:
-    """The texts of a side by language; null means absent, as tables write it."""
+    """The texts of a side by language; null means no text, as in tables."""
     if stated is None:
         return {}
     if isinstance(stated, Sequence) and not isinstance(stated, str):  # how Arrow gives a map
         try:
             stated = dict(stated)
         except (TypeError, ValueError):
-            raise ValueError(f"{side} wants texts by language, not a list") from None
+            raise ValueError(f"{side} should be texts by language, not a list") from None
     if not isinstance(stated, Mapping):
-        raise ValueError(f"{side} wants texts by language, not {type(stated).__name__}")
+        raise ValueError(f"{side} should be texts by language, not {type(stated).__name__}")
     if len(stated) > MOST_LANGUAGES:
         raise ValueError(f"{side} is in {len(stated):,} languages, over {MOST_LANGUAGES:,}")
     texts = {lang: text for lang, text in stated.items() if text is not None}

@@ -1,7 +1,7 @@
 """`builtin:static:DIM`: a table of sub-word vectors, made from nothing and trained on a CPU.
 
-It is trained by the rows that a batch uses: their gradient, and Adam over them. A batch uses a few thousand of a
-vocabulary's sub-words. A gradient of the whole table would be mostly zeros, and would have to be cleared, filled
+A step computes gradients and moves vectors only for the rows of the table that its batch uses, a few thousand
+sub-words. A gradient of the whole table would be mostly zeros, and would have to be cleared, filled
 and searched at every step.
 """
 
@@ -30,13 +30,13 @@ from xlir_bench.train.rows import chunked
 
 UNKNOWN = "[UNK]"
 SAMPLE = 200_000
-"""Texts that the vocabulary is learnt from, at most."""
+"""How many texts the vocabulary is learnt from, at most."""
 SPREAD = 0.1
 """Standard deviation of the untrained vectors."""
 IDENTITY_SMOOTHING = 1e-3
-"""The smoothing of the identity dimensions, whatever the trained ones have."""
+"""The smoothing of the identity dimensions; `--smoothing` is for the trained dimensions."""
 REMEMBERED = 1_000_000
-"""Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
+"""How many texts `RememberedTokens` keeps the tokens of: about 100 MB for sentences."""
 
 
 def new_static(
@@ -52,7 +52,7 @@ def new_static(
 
 
 def learn_tokenizer(texts: Iterable[str], size: int, romanise: bool = False) -> Any:
-    """A byte-pair vocabulary of these texts; the same one from the same texts."""
+    """Learn a byte-pair vocabulary; the same texts give the same vocabulary."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     latin = [normalizers.Replace(old, new) for old, new in romanisation()] if romanise else []
     tokenizer.normalizer = normalizers.Sequence(
@@ -84,64 +84,64 @@ def token_shares(tokenizer: Any, texts: Iterable[str]) -> Floats:
 
 
 def weights_of(shares: Floats, smoothing: float) -> Floats:
-    """The weight of each sub-word: the more frequent, the lighter."""
+    """The weight of each sub-word: frequent sub-words weigh less."""
     return (smoothing / (smoothing + shares)).astype(np.float32)
 
 
 def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) -> Any:
-    """The model with random dimensions beside its trained ones, if any are asked for, different for each sub-word.
+    """The model with random dimensions beside its trained ones, different for each sub-word (`--identity`).
 
-    Training brings words of like meaning together, and also words that the training texts do not tell apart.
-    Random numbers keep each sub-word apart from all others: the same words still find each other in texts
-    unlike those of the training, while translations are found a little less. The weight is the length of the new
-    part relative to the trained one, over the running training text.
+    Training brings words of similar meaning together, but also words that the training texts do not tell apart.
+    Random numbers keep each sub-word apart from all others: then equal words still find each other in texts
+    unlike those of the training, while translations are found a little less. `--identity-weight` is the length of the
+    new part divided by that of the trained part, on average over the training text.
     """
     dimensions = options.identity
     if not dimensions:
         return model
     trained = model[0].embedding.weight.detach().cpu().numpy()
-    # The trained table began with what [seed, dimension] draws; as many dimensions must not be the same draw.
+    # The trained table began with the numbers that [seed, dimension] draws; with equal widths these must differ.
     as_wide = int(trained.shape[1] == dimensions)
     rng = np.random.default_rng([seed, dimensions, as_wide])
-    own = rng.standard_normal((len(trained), dimensions), dtype=np.float32)
-    own /= np.linalg.norm(own, axis=1, keepdims=True)
-    own *= weights_of(shares, IDENTITY_SMOOTHING)[:, None]
+    identity = rng.standard_normal((len(trained), dimensions), dtype=np.float32)
+    identity /= np.linalg.norm(identity, axis=1, keepdims=True)
+    identity *= weights_of(shares, IDENTITY_SMOOTHING)[:, None]
 
     def length(table: Floats) -> float:
-        """The root of the mean squared length of a vector, over the running text."""
+        """The root mean square of the length of a vector, over the sub-words of the training text."""
         return math.sqrt(shares @ np.square(table).sum(axis=1))
 
-    own *= options.identity_weight * length(trained) / length(own)
-    wider = _model(model[0].tokenizer, np.concatenate([trained, own], axis=1))
+    identity *= options.identity_weight * length(trained) / length(identity)
+    wider = _model(model[0].tokenizer, np.concatenate([trained, identity], axis=1))
     wider.prompts = dict(model.prompts)
     return wider
 
 
 class SparseTable(nn.EmbeddingBag):
-    """A table of token vectors whose gradient has only the rows that were used."""
+    """A table of token vectors whose gradient has only the rows that a batch uses."""
 
     @classmethod
     def of(cls, table: nn.EmbeddingBag) -> SparseTable:
-        """The same weights, not a copy."""
+        """A table with the weights of another one; they are shared, not copied."""
         size, dimension = table.weight.shape
         return cls(size, dimension, mode=table.mode, _weight=table.weight.data)
 
     def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """The mean of the vectors of each text."""
+        """The mean vector of each text."""
         if not torch.is_grad_enabled():
             return super().forward(input, offsets)
-        # EmbeddingBag(sparse=True) would list a row once a token; here each row has one entry.
+        # EmbeddingBag(sparse=True) would list a row once per token; here each row is listed once.
         used, places = torch.unique(input, return_inverse=True)
         rows = nn.functional.embedding(used, self.weight, sparse=True)
         return nn.functional.embedding_bag(places, rows, offsets, mode=self.mode)
 
 
 def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:
-    """As `torch.nn.utils.clip_grad_norm_`, which knows no norm of sparse gradients."""
-    used = [p for p in parameters if p.grad is not None]
-    for parameter in used:
+    """Like `torch.nn.utils.clip_grad_norm_`, which cannot compute the norm of sparse gradients."""
+    trained = [p for p in parameters if p.grad is not None]
+    for parameter in trained:
         parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
-    values = [p.grad.values() for p in used]  # type: ignore[union-attr]
+    values = [p.grad.values() for p in trained]  # type: ignore[union-attr]
     norm = nn.utils.get_total_norm(values)
     if norm > longest:
         for gradient in values:
@@ -152,8 +152,8 @@ def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:
 class RowAdam(torch.optim.Optimizer):
     """Lazy Adam: rows without a gradient, and their moments, stay as they are.
 
-    Adam divides a gradient by its own size, so a fixed factor in front of a row would not slow it down: a rate
-    for each row does. Tokens that are everywhere move little and weigh little.
+    Each row has a learning rate of its own, so that frequent tokens move little, as they weigh little. A factor on a row's
+    gradient would not do this, because Adam divides a gradient by its size.
     """
 
     def __init__(self, params: Iterable[Tensor], rates: Tensor, lr: float) -> None:
@@ -163,7 +163,7 @@ class RowAdam(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Move the rows that have a gradient."""
         if closure is not None:
-            raise TypeError("RowAdam takes no closure: a batch is met once")
+            raise TypeError("RowAdam takes no closure: it computes each batch once")
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
@@ -187,14 +187,14 @@ class RowAdam(torch.optim.Optimizer):
 
 
 class RememberedTokens:
-    """Tokenizes for a static model, each text once: tokenizing is most of the work of its steps."""
+    """Tokenizes for a static model, each text once, because tokenizing takes most of the time of its steps."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._ids: dict[str, NDArray[np.int32]] = {}
 
     def __call__(self, texts: Sequence[str], prompt: str | None = None) -> Mapping[str, Any]:
-        """Token ids of all texts in a row, and where each text begins."""
+        """The token ids of the texts one after another, and where each text begins."""
         if prompt:
             texts = [prompt + text for text in texts]
         new = [text for text in dict.fromkeys(texts) if text not in self._ids]
@@ -208,7 +208,7 @@ class RememberedTokens:
 
 
 def quantise(folder: Path) -> None:
-    """Store a saved model as int8 with a scale a row, and its vocabulary without blanks; it loads as before."""
+    """Store a saved model as int8 with one scale per row, and its vocabulary file without blanks; it loads as before."""
     [path] = folder.rglob("model.safetensors")
     table = load_file(path)["embedding.weight"]
     scale = np.maximum(np.abs(table).max(axis=1), 1e-12) / 127
@@ -226,7 +226,7 @@ def _model(tokenizer: Any, vectors: Floats) -> Any:
 
 
 def _table(words: str) -> dict[str, str]:
-    """Each word is a letter followed by what replaces it."""
+    """A table from words that are each a letter followed by its replacement."""
     return {word[0]: word[1:] for word in words.split()}
 
 
@@ -248,14 +248,14 @@ SIGNS = _table("ाa िi ीi ुu ूu ृri ेe ैai ॉo ोo ौau")
 NASALS = _table("ंn ँn ःh")
 NUKTA, VIRAMA = "\u093c", "\u094d"
 INHERENT = "\u0001"
-"""Stands behind a consonant until it is known whether a vowel sign or a virama takes the place of its `a`."""
+"""A mark behind a consonant for its vowel `a`, until it is known whether a vowel sign or a virama replaces this vowel."""
 
 
 def romanisation() -> Iterator[tuple[str, str]]:
     """Replacements that give a name the same sub-words in Greek, Cyrillic, Devanagari and Latin.
 
-    Each is made in the whole text before the next. They are for small letters, and for matching, not for
-    reading: accents and stress are lost.
+    Each replacement is made in the whole text before the next one. They are for lower-case letters, and for matching, not
+    for reading: accents and stress are lost.
     """
     yield from (GREEK_PAIRS | GREEK | CYRILLIC).items()
     yield NUKTA, ""

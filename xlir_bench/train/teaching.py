@@ -1,4 +1,4 @@
-"""The teacher of `--loss distil`: its vectors of the rows' texts in one language, and the projection towards them."""
+"""The teacher of `--loss distil`: its vectors of the rows' texts in one language, and the projection to its space."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ TOGETHER = 32
 
 @dataclass(frozen=True)
 class Teacher:
-    """Vectors of texts, in a folder; mapped, not read."""
+    """The teacher's vectors of texts, in a folder; memory-mapped."""
 
     folder: Path
     lang: str
-    """Of the texts that it was given."""
+    """The language of these texts."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Teacher, (self.folder, self.lang)  # without what is mapped, as `RowStore`
+        return Teacher, (self.folder, self.lang)  # without the mapped arrays, as in `RowStore`
 
     @cached_property
     def _keys(self) -> Keys:
@@ -54,21 +54,21 @@ class Teacher:
 
     @property
     def dimension(self) -> int:
-        """How many numbers a vector has."""
+        """The number of dimensions of its vectors."""
         return int(self._vectors.shape[1])
 
     @property
     def stated(self) -> dict[str, str]:
-        """Its name and digest."""
+        """The teacher's name and digest."""
         return read_json(self.folder / CONTENTS, dict[str, str], "what is known of a teacher")
 
     def keys_of(self, store: RowStore, rows: Ints) -> Keys:
-        """``[row, question or answer]``: the keys of their texts in its language, 0 where there is none."""
+        """``[row, question or answer]``: the keys of the rows' texts in the teacher's language, 0 if there is no text."""
         lang = store.languages.index(self.lang)
         return store.keys[rows][:, [QUESTION, ANSWER], lang]
 
     def of(self, keys: Keys) -> Floats:
-        """The vectors of texts by their keys; zeros for those that it has not."""
+        """The vectors of the texts with these keys; zeros for texts that the teacher did not encode."""
         place, known = _places(self._keys, keys)
         return self._vectors[place] * known[..., None]
 
@@ -76,7 +76,7 @@ class Teacher:
 def teach(
     options: TrainOptions, store: RowStore, rows: Ints, folder: Path, progress: Progress
 ) -> Teacher:
-    """The teacher's vectors of the texts of some rows in its language; those of a run before are kept."""
+    """The teacher's vectors of the rows' texts in its language; vectors in the folder from an earlier run are used again."""
     wanted = _texts(options, store, rows)
     keys = np.sort(np.array(list(wanted), np.uint64))
     spec = options.teacher or ""
@@ -92,7 +92,9 @@ def teach(
         encoder: Any = load_encoder(spec, how)
         stated = {"name": encoder.name, "digest": encoder.fingerprint}
         if not hasattr(encoder, "encode"):
-            raise InputError(f"--teacher {spec} encodes no texts: name a model or a parquet file")
+            raise InputError(
+                f"--teacher {spec} cannot encode texts: name a model or a parquet file"
+            )
         pages = _encoded(encoder, wanted)
     teacher = Teacher(folder, options.teacher_lang)
     kept = (folder / CONTENTS).is_file() and teacher.stated == stated
@@ -103,12 +105,12 @@ def teach(
     vectors: Any = None
     missing = np.ones(len(keys), bool)
     with replacing(folder / VECTORS) as temporary:
-        for of_texts, values in pages:
-            place, known = _places(keys, of_texts)
+        for page_keys, page_vectors in pages:
+            place, known = _places(keys, page_keys)
             if vectors is None:
-                shape = (len(keys), values.shape[1])
+                shape = (len(keys), page_vectors.shape[1])
                 vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-            vectors[place[known]] = values[known]
+            vectors[place[known]] = page_vectors[known]
             missing[place[known]] = False
             progress.advance(int(known.sum()))
         if missing.any():
@@ -118,7 +120,7 @@ def teach(
                 f" {options.teacher_lang}, such as {quoted(first)}"
             )
         vectors.flush()
-        vectors = None  # Windows renames no file that is mapped
+        vectors = None  # Windows cannot rename a mapped file
     progress.finish()
     write_array(folder / KEYS, keys)
     write_json(folder / CONTENTS, stated)
@@ -126,42 +128,42 @@ def teach(
 
 
 def _places(keys: Keys, wanted: Keys) -> tuple[Ints, Flags]:
-    """Where each of the wanted keys stands among sorted ones, and whether it does."""
+    """The place of each wanted key among the sorted `keys`, and whether it is there."""
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return place, keys[place] == wanted
 
 
 def _texts(options: TrainOptions, store: RowStore, rows: Ints) -> dict[int, tuple[str, Role]]:
-    """The texts of rows in the teacher's language by key, each once, with its role."""
+    """By key, each text of the rows in the teacher's language, with its role."""
     name, texts = options.teacher_lang, dict[int, tuple[str, Role]]()
     sides: tuple[tuple[int, Role], ...] = ((QUESTION, "query"), (ANSWER, "passage"))
     if name in store.languages:
         lang = store.languages.index(name)
         for side, role in sides:
-            for some in slices(len(rows), PAGE):
-                page = rows[some][store.keys[rows[some], side, lang] != 0]
-                for text in store.fetch(page, side, np.full(len(page), lang)):
+            for page in slices(len(rows), PAGE):
+                with_text = rows[page][store.keys[rows[page], side, lang] != 0]
+                for text in store.fetch(with_text, side, np.full(len(with_text), lang)):
                     texts.setdefault(text_key(text), (text, role))
     if not texts:
         raise InputError(
-            f"--loss distil: no row has a text in {name} (--teacher-lang); there are {', '.join(store.languages)}"
+            f"--loss distil: no row has a text in {name} (--teacher-lang); rows have {', '.join(store.languages)}"
         )
     return texts
 
 
 def _encoded(encoder: Any, texts: dict[int, tuple[str, Role]]) -> Iterator[tuple[Keys, Floats]]:
-    """Their vectors by an encoder, which gets texts of like length together."""
+    """Keys and vectors of texts from an encoder; a batch has texts of similar length."""
     for wanted in ("query", "passage"):
         keys = [key for key, (_, role) in texts.items() if role == wanted]
         keys.sort(key=lambda key: len(texts[key][0]))
-        for some in slices(len(keys), TOGETHER):
-            batch = [texts[key][0] for key in keys[some]]
+        for together in slices(len(keys), TOGETHER):
+            batch = [texts[key][0] for key in keys[together]]
             vectors = checked(encoder.encode(batch, wanted), batch, encoder.dimension)
-            yield np.array(keys[some], np.uint64), vectors
+            yield np.array(keys[together], np.uint64), vectors
 
 
 def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:
-    """The columns ``text`` and ``vector`` of a parquet file."""
+    """Keys and vectors of texts from a parquet file with the columns ``text`` and ``vector``."""
     width = None
     try:
         for number, row in table_rows(path):
@@ -176,11 +178,11 @@ def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:
 
 
 class Projection(Dense):  # type: ignore[misc]
-    """A linear layer behind a model, whose vectors are put behind the model's own."""
+    """A linear layer behind a model; its output is appended to the model's own vectors."""
 
     @classmethod
     def new(cls, width: int, target: int, seed: int) -> Projection:
-        """A random one, or the identity where the widths are equal."""
+        """A random projection, or the identity if the widths are equal."""
         rng = np.random.default_rng([seed, width, target])
         weight = rng.standard_normal((target, width), dtype=np.float32) / np.sqrt(width)
         if width == target:
@@ -190,24 +192,24 @@ class Projection(Dense):  # type: ignore[misc]
         return projection
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
-        """The model's vectors, and behind them the projected ones."""
+        """The model's vectors, each followed by its projection."""
         vectors = features["sentence_embedding"]
         features["sentence_embedding"] = torch.cat([vectors, self.linear(vectors)], dim=1)
         return features
 
 
 def project(base: Base, dimension: int, stored: Path, seed: int) -> Base:
-    """The base with a projection behind it, that of its own training where one lies beside it."""
+    """The base with a projection behind it: the one in the folder `stored`, from its own training, if there is one."""
     width = base.model.get_embedding_dimension()
-    note = f"while it was trained, a projection took its {width} dimensions to the teacher's {dimension}"
+    note = f"during training a projection took its {width} dimensions to the teacher's {dimension}"
     projection = Projection.new(width, dimension, seed)
     if (stored / "config.json").is_file():
         projection = Projection.load(str(stored), local_files_only=True)
-        note += ", which began as that of the base's training"
+        note += ", beginning with the projection of the base's own training"
         if (projection.in_features, projection.out_features) != (width, dimension):
             raise InputError(
-                f"{stored} takes {projection.in_features} dimensions to {projection.out_features}, and {width} to"
-                f" {dimension} are wanted: give the teacher of that training, or remove the folder"
+                f"{stored} projects {projection.in_features} dimensions to {projection.out_features}, but {width} to"
+                f" {dimension} are needed: give the teacher of that training, or remove the folder"
             )
     base.model.append(projection)
     return replace(
@@ -216,7 +218,7 @@ def project(base: Base, dimension: int, stored: Path, seed: int) -> Base:
 
 
 def _without(model: Any) -> Any:
-    """The same model without what stands last; it shares all weights."""
+    """The model without its last module; both share all other weights."""
     shown = copy.copy(model)
     shown._modules = dict(list(model._modules.items())[:-1])
     return shown

@@ -1,4 +1,4 @@
-"""What happens between steps: progress, the log, evaluations, and which checkpoints are left out."""
+"""What happens between steps: progress, the log, evaluations, and the choice of checkpoints to write."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from xlir_bench.untrusted import read_json, sound_lines
 
 SELECTION = "selection"
 PREFIX = "eval_"
-"""What the trainer writes before the names of an evaluator's figures."""
+"""The prefix that the trainer puts before the names of an evaluator's figures."""
 LOGGED = (
     "loss", "learning_rate", "grad_norm", "alignment", "uniformity", "negatives_variance", "infonce_alone",
 )  # fmt: skip
-"""What a line of the log has; from the fourth on, what the loss notes of its batches."""
+"""The figures in a line of the log; from the fourth on, figures of the batches."""
 LOWER_IS_BETTER = ("rank_distance",)
 CHECKPOINT_PAUSE = 300.0
-"""Seconds from one checkpoint to the next, where --save-steps does not ask for more."""
+"""The least seconds between two checkpoints, unless --save-steps is given."""
 
 
 def selection(figures: Mapping[str, float], select_by: str) -> float:
-    """The figure that the best step is chosen by; higher is better."""
+    """The figure by which the best step is chosen; higher is better."""
     if select_by in (MEAN, LAST):
         maps = [value for name, value in figures.items() if name.endswith(".map")]
         return sum(maps) / len(maps) if maps else math.nan
@@ -45,14 +45,14 @@ def selection(figures: Mapping[str, float], select_by: str) -> float:
 
 @dataclass(slots=True)
 class TrainingLog:
-    """A file with a line of JSON for every few steps and every evaluation."""
+    """A file with a line of JSON for every `--log-steps` steps and every evaluation."""
 
     path: Path | None
-    """None: of a process that does not write."""
+    """None in a process that does not write."""
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def cut(self, step: int) -> None:
-        """Remove what came after a step, since the run goes on from there."""
+        """Remove the lines after a step: the run continues from this step."""
         if self.path is None or not self.path.is_file():
             return
         lines = sound_lines(self.path, lambda line: {**line, "step": int(line["step"])})
@@ -69,8 +69,8 @@ class TrainingLog:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The step and the figures of every evaluation."""
-        looks = (line for line in self.lines if "evaluation" in line)
-        return [{"step": line["step"], "figures": line["evaluation"]} for line in looks]
+        lines = (line for line in self.lines if "evaluation" in line)
+        return [{"step": line["step"], "figures": line["evaluation"]} for line in lines]
 
 
 def _as_text(line: Mapping[str, Any]) -> str:
@@ -78,7 +78,7 @@ def _as_text(line: Mapping[str, Any]) -> str:
 
 
 class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
-    """Adapts `evaluate` to the trainer: logs the figures, and adds the one that the best step is chosen by."""
+    """Adapts `evaluate` to the trainer: logs the figures, and adds the one by which the best step is chosen."""
 
     def __init__(self, evaluate: Evaluate, select_by: str, log: TrainingLog) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Figures of the model as it is now."""
+        """The figures of the model as it is now."""
         training = model.training
-        # Of several processes the first encodes by itself, as it does before and after the training.
+        # The first of several processes encodes alone, as before and after the training.
         model._distributed_inference = None
         model.eval()
         try:
@@ -100,7 +100,7 @@ class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
             model.train(training)
         figures[SELECTION] = selection(figures, self._select_by)
         self._log.add({"step": steps, "evaluation": figures})
-        return dict(figures)  # the trainer renames what is in it
+        return dict(figures)  # the trainer renames the keys of this copy
 
 
 @dataclass(eq=False)
@@ -110,10 +110,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     progress: Progress
     log: TrainingLog
     seconds_file: Path | None
-    """Keeps the seconds of the run so far, for the run that resumes it to add to; None: it is not written."""
+    """The file with the seconds of the run so far, to which a resumed run adds; None: it is not written."""
     evaluates: bool
     spares: bool
-    """A checkpoint that comes soon after the last is left out, unless it is the best so far."""
+    """Whether a checkpoint soon after the last one is left out, unless it is the best so far."""
     step: int = 0
     _left_out: bool = False
     """Whether the checkpoint of the step that is being evaluated was left out."""
@@ -121,21 +121,21 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     _first_step: int = 0
 
     def __post_init__(self) -> None:
-        """Go on from what a run before this one noted."""
+        """Continue from the seconds that the interrupted run noted."""
         if self.seconds_file is not None and self.seconds_file.is_file():
             what = "the seconds of a training"
             self._seconds_before = read_json(self.seconds_file, float, what, "remove it")
         self._began = self._trained_from = self._saved = time.perf_counter()
 
     def note_seconds(self) -> float:
-        """The seconds of the run so far, which are written down."""
+        """Return the seconds of the run so far, and write them to `seconds_file`."""
         seconds = self._seconds_before + time.perf_counter() - self._began
         if self.seconds_file is not None:
             files.write(self.seconds_file, json.dumps(seconds))
         return seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Show the steps that were done before."""
+        """Show the steps that the interrupted run has done."""
         self._trained_from = self._saved = time.perf_counter()
         self.step = self._first_step = state.global_step
         self.progress.start("train", state.max_steps, "steps")
@@ -146,22 +146,22 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self.step = state.global_step
         self.progress.advance(1)
         if state.global_step >= state.max_steps:
-            control.should_log = True  # a run shorter than --log-steps has a log, too
+            control.should_log = True  # so that a run shorter than --log-steps has a log
             control.should_evaluate = control.should_evaluate or self.evaluates
         elif self.spares and control.should_save:
             # The clocks of several processes differ: the first one's decides.
             control.should_save = shared(time.perf_counter() - self._saved >= CHECKPOINT_PAUSE)
             self._left_out = not control.should_save
-        # A line is the mean since the line before; a run that goes on from a checkpoint begins a new one.
+        # A line has means since the line before; a run that continues from a checkpoint begins a new line there.
         control.should_log = control.should_log or control.should_save
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Note the time: the next checkpoint may wait."""
+        """Note the time, on which the next checkpoint depends."""
         self._saved = time.perf_counter()
         self.note_seconds()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any, **_: Any) -> None:
-        """Log loss and learning rate."""
+        """Write a line of the log with the figures in `LOGGED`."""
         if "loss" not in logs:
             return
         seconds = max(1e-9, time.perf_counter() - self._trained_from)
@@ -174,7 +174,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             self.progress.note(f"loss {float(logs['loss']):.3f}")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
-        """The best step so far has to have its checkpoint."""
+        """Write the checkpoint that was left out, if this step is the best so far."""
         best = -math.inf if state.best_metric is None else state.best_metric
         if self._left_out and metrics[PREFIX + SELECTION] > best:
             control.should_save = args.load_best_model_at_end
