@@ -122,11 +122,12 @@ def _count_binned(
 ) -> int:
     """As `count_above`, for items that are compared with the same columns, those of `line`.
 
-    Returns the length of the list, or -1 if it may have too little room; nothing is counted then.
+    Returns the length of the list. If the list may have too little room, or the range of scores below cannot be divided,
+    it counts nothing and returns -1.
 
-    Bins divide the range from the least `low` to the greatest `high`. The bin of a score never falls as the score grows,
-    so columns in a bin beyond that of `high` are above the item, and columns in a bin before that of `low` are below it.
-    Only the columns from the bin of `low` to the bin of `high` are compared with the item one by one.
+    Bins divide the range of scores from the least `low` to the greatest `high`. The bin of a score never falls as the
+    score grows. So columns in a bin beyond that of `high` are above the item, and columns in a bin before that of `low`
+    are below it. Only the columns from the bin of `low` to the bin of `high` are compared with the item one by one.
     """
     floor = low.min()
     scale = np.float32(BINS - 1) / (high.max() - floor)
