@@ -250,7 +250,7 @@ class Planner:
             if kind == Strategy.CROSS_LINGUAL:
                 what = "a question and an answer in two different languages"
             raise InputError(
-                f"strategy {self.options.strategy} wants two rows or more with {what}; there are fewer"
+                f"strategy {self.options.strategy} needs two rows or more with {what}; there are fewer"
                 f" among {', '.join(names[lang] for lang in self.langs)}"
             )
         usable = {lang for slot in slots for lang in slot}

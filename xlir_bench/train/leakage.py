@@ -27,10 +27,9 @@ NO_TEXTS = {"texts": 0, "exact_only": 0, "not_compared": 0}
 Owner = tuple[str, str]
 """The task and language of an evaluation text."""
 RULE = (
-    f"exact: the same letters and digits from {EXACT_FROM} on, whatever their case, width, accents, spaces and"
-    f" punctuation; near: {SHARE[1][1]:.0%} of an evaluation text ({SHARE[1][0]:.0%} of one of {NEAR_FROM}"
-    f" letters) stands in the row in runs of {RUN} letters (3 of Han or Hangul, 4 of kana), more of a short one"
-    f" in a longer text"
+    f"exact: the same {EXACT_FROM} or more letters and digits; case, width, accents, spaces and punctuation do not"
+    f" count; near: {SHARE[1][1]:.0%} of an evaluation text ({SHARE[1][0]:.0%} of a text of {NEAR_FROM} letters) is in"
+    f" the row in runs of {RUN} letters (3 of Han or Hangul, 4 of kana); a longer text has to hold more of a short one"
 )
 """What counts as a leak, for reports and cards."""
 
