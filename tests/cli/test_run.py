@@ -352,7 +352,7 @@ def test_a_body_is_read_from_the_command_line(xlir):
     asked = ("run", "--langs", "de,en", "--limit", "2", "--http-body")
     said = xlir(*asked, 'query={"a": 1}', "--model", "builtin:random")
     assert said.code == 0
-    assert tells(said.out, "--http-body", "nothing", "left out")
+    assert tells(said.out, "--http-body", "no effect", "ignored")
     assert xlir(*asked, "query=", "--model", "http:http://127.0.0.1:1/v1#m").code == 2
 
 
