@@ -47,7 +47,7 @@ def test_a_part_of_a_task_is_no_score_of_it(tmp_path):
     assert name.startswith("mini~")
     assert all(entry.task_id.startswith("mini~") for entry in entries)
     assert "languages de en th" in entries[0].notes
-    with pytest.raises(Exception, match="whole runs"):
+    with pytest.raises(Exception, match="full runs"):
         write("eval-yaml", [evaluated(NGRAM)], tmp_path)
 
 

@@ -89,7 +89,7 @@ def leaderboard(
         say("figures are not compared: no matplotlib here, or another release", err=True)
         among = pages_there(output)
     texts |= figure_texts or {}
-    differences = update(output, texts, among=among, check=check)
+    differences = update(output, texts, removable=among, check=check)
     if check:
         return say_differences(differences, output)
     if not quiet:

@@ -1,4 +1,4 @@
-"""How the vectors of languages lie to each other: whether translations find each other, in one result and in trainings."""
+"""How well the vectors of the languages are aligned (whether translations are near each other): of one result, of trainings."""
 
 from __future__ import annotations
 
@@ -23,29 +23,31 @@ from xlir_bench.results.schema import AlignmentPart, ResultRecord
 Part = TypeVar("Part", PairAlignment, RelevanceCosines)
 Pair = tuple[str, str]
 MATRIX_DIGITS = 5
-"""One more than the page shows: matrices of many languages are most of its size."""
+"""The decimal places that index.html stores, one more than it shows: matrices of many languages are most of its size."""
 
 
 def languages(part: AlignmentPart) -> list[str]:
-    """Those that were looked at, by code."""
+    """The languages whose vectors were compared, sorted by code."""
     return sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
 
 
 def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
-    """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
+    """The alignment by language pair of ``questions``, and of the passages that are their ``answers``; without a kind of text
+    that has no translations.
+    """
     kinds = {"questions": part.questions, "answers": part.answers}
     return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
 
 
 def relevance(part: AlignmentPart) -> dict[Pair, RelevanceCosines]:
-    """Of questions and their passages, where the task has no translations."""
+    """The cosines of questions and their passages by language pair, where the task has no translations."""
     return _by_pair(part.relevance, part)
 
 
 def _by_pair(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
-    # Codes of languages have hyphens too: a name is compared with every pair, never cut at one.
-    both = product(languages(part), repeat=2)
-    return {(a, b): pairs[f"{a}-{b}"] for a, b in both if f"{a}-{b}" in pairs}
+    # Language codes may have hyphens, so a name such as de-en cannot be split: every pair of languages is looked up.
+    possible = product(languages(part), repeat=2)
+    return {(a, b): pairs[f"{a}-{b}"] for a, b in possible if f"{a}-{b}" in pairs}
 
 
 def alignment_table(part: AlignmentPart) -> Table:
@@ -71,7 +73,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def alignment_lines(record: ResultRecord) -> list[str]:
-    """What is said of all languages together."""
+    """The figures of all languages together, a line each."""
     part = record.alignment
     variance = " and ".join(
         f"{percent(share, '.0f')} of the variance of {role} vectors"
@@ -113,43 +115,51 @@ FIGURES: Mapping[str, Callable[[AlignmentPart], float]] = {
     "of texts of one language": lambda a: float(np.mean([*a.anisotropy["query"].values()])),
     "between languages": lambda a: a.language_variance["query"],
 }  # fmt: skip
-"""What a training is told by."""
+"""The columns of the table of trainings."""
 
 
 def trained_alignment(
     trainings: Sequence[tuple[str, Sequence[AlignmentPart]]],
 ) -> list[str | Block]:
-    """Two tables of trainings, each with a part a seed: means over language pairs, and every pair; nothing where there
-    are no translations.
+    """Two tables of trainings, which have one part for each seed: means over language pairs, and every pair.
+
+    Trainings without translations are left out.
     """
-    aligned = [(x, seeds) for x, seeds in trainings if seeds and all(s.questions for s in seeds)]
+    aligned = [
+        (label, seeds) for label, seeds in trainings if seeds and all(s.questions for s in seeds)
+    ]
     if not aligned:
         return []
     means = [
         {"batches": label, "seeds": str(len(seeds))}
-        | {name: mean_and_deviation([of(part) for part in seeds]) for name, of in FIGURES.items()}
+        | {
+            name: mean_and_deviation([figure(part) for part in seeds])
+            for name, figure in FIGURES.items()
+        }
         for label, seeds in aligned
     ]
     pairs = []
     for pair in sorted(aligned[0][1][0].questions):
         of_pair = [[part.questions[pair] for part in seeds] for _, seeds in aligned]
-        recalls = [number(float(np.mean([p.recall["recall@1"] for p in x]))) for x in of_pair]
-        margins = [number(float(np.mean([p.margin for p in x]))) for x in of_pair]
+        recalls = [
+            number(float(np.mean([p.recall["recall@1"] for p in seeds]))) for seeds in of_pair
+        ]
+        margins = [number(float(np.mean([p.margin for p in seeds]))) for seeds in of_pair]
         cells = (f"{recall} | {margin}" for recall, margin in zip(recalls, margins, strict=True))
         pairs.append([pair.replace("-", " to "), *cells])
     return [
         "Questions, or sentences, and their translations, all encoded as questions; mean over ordered pairs of"
-        " languages. A text finds its translation if none of the other language is nearer (recall@1); between"
-        " languages lies the share of all variance that their means have.",
+        " languages. A text finds its translation if no other text of that language is nearer (recall@1);"
+        " `between languages` is the share of the variance that lies between the means of the languages.",
         Table.of(means),
-        "By pair of languages (of the first, found in the second): recall@1 | cosine of translations, less that of"
-        " other pairs.",
+        "By pair of languages (texts of the first, their translations in the second): recall@1 | cosine of"
+        " translations minus cosine of other pairs.",
         Table(["", *(label for label, _ in aligned)], pairs),
     ]
 
 
 def alignment_data(part: AlignmentPart) -> Any:
-    """For index.html: a matrix a figure, in the order of its languages; None where a result has no alignment."""
+    """The alignment for index.html, with a matrix for each figure; None if it was not measured."""
     if not part.anisotropy:
         return None
     matrices = []

@@ -24,7 +24,7 @@ def cost_blocks(cost: CostPart) -> list[Block]:
         Table.of(_models(cost)),
     ]
     if cost.peak_memory_bytes:
-        peak = f"peak memory of the process with the first of them: {size(cost.peak_memory_bytes)}"
+        peak = f"peak memory of the process with the first model: {size(cost.peak_memory_bytes)}"
         blocks.append(Lines(f"{peak}, libraries and texts included"))
     facts = [
         f"{machine.processor} ({machine.processors} processors, {machine.threads} in use)",
@@ -34,7 +34,7 @@ def cost_blocks(cost: CostPart) -> list[Block]:
     ]
     depth = f"only the {cost.depth:,} best passages count in map; " if cost.depth else ""
     method = (
-        f"{depth}a search asks for {cost.searched:,} passages; {cost.repeats} rounds after a warm-up, in which"
+        f"{depth}a search asks for {cost.searched:,} passages; {cost.repeats} rounds after a warm-up; in each round"
         " variants take turns query by query; percentiles are over all rounds, spans go from the fastest"
         " round's median to the slowest's"
     )
@@ -42,7 +42,7 @@ def cost_blocks(cost: CostPart) -> list[Block]:
 
 
 def first_costs(cost: CostPart) -> dict[str, str]:
-    """By column, what the first variant and its model cost, and where: of whole vectors and exact search."""
+    """What the first variant (whole vectors, exact search) and its model cost, and on which machine, by column."""
     machine = cost.machine
     where = f"{machine.processor}, threads: {machine.threads}, {machine.device}"
     return _variants(cost)[0] | _latencies(cost)[0] | _models(cost)[0] | {"machine": where}
@@ -88,7 +88,7 @@ def _latencies(cost: CostPart) -> list[dict[str, str]]:
 
 
 def _models(cost: CostPart) -> list[dict[str, str]]:
-    """A row for each dtype: what does not depend on dimensions and index."""
+    """A row for each dtype: the costs that do not depend on dimensions and index."""
     on_gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
     return [
         {
@@ -106,5 +106,5 @@ def _models(cost: CostPart) -> list[dict[str, str]]:
 
 
 def variant_name(variant: VariantPart) -> str:
-    """What a variant is called: dtype, dimensions, index."""
+    """The name of a variant: dtype, dimensions, index."""
     return f"{variant.dtype} {variant.dimension} {variant.index}"

@@ -1,4 +1,4 @@
-"""What a diagnosis says: the classes of misses, the parts of the loss, pairs of languages and examples."""
+"""A diagnosis for people and programs: classes of misses, parts of the loss, language pairs and examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAIRS_SHOWN = 10
 
 
 def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> list[Block]:
-    """The classes, the parts of the loss and the language pairs; `shortened`: of these those that lose most."""
+    """The classes, the parts of the loss and the language pairs; `shortened`: only the pairs that miss most."""
     relevant, misses = sum(diagnosis.relevant.values()), diagnosis.count()
     limits = diagnosis.limits
     text = f"{misses:,} of {relevant:,} answers are missed ({percent(misses / relevant)}): they are not among the best {limits.rank}"
@@ -30,8 +30,8 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     by_chance = ""
     if diagnosis.chance is not None:
         share = percent(diagnosis.chance)
-        by_chance = f" (of a random ranking's misses {share} would be {RANKING})"
-    blocks.append(Lines(f"of what is missed: {', '.join(parts)}{by_chance}"))
+        by_chance = f" (with random ranks {share} of these misses would be {RANKING})"
+    blocks.append(Lines(f"of the misses: {', '.join(parts)}{by_chance}"))
     rows = [
         {
             "class": name,
@@ -46,7 +46,7 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     worst = sorted(diagnosis.misses, key=lambda pair: (-sum(diagnosis.misses[pair].values()), pair))
     shown = worst[: PAIRS_SHOWN if shortened else None]
     which = f"the {len(shown)} of {len(worst)} pairs that miss most" if shortened else "by pair"
-    blocks.append(Lines(f"{which}: the question's language, the answer's"))
+    blocks.append(Lines(f"{which}: the question's language and the answer's"))
     judged = [name for name in CLASSES if name not in diagnosis.not_judged]
     blocks.append(
         Table(
@@ -81,7 +81,7 @@ def _example_lines(example: Example) -> list[str]:
 
 
 def diagnosis_record(result: Result, diagnosis: Diagnosis) -> dict[str, Any]:
-    """The same for programs, with every language pair."""
+    """The diagnosis for programs, with every language pair."""
     misses, relevant = diagnosis.count(), sum(diagnosis.relevant.values())
     return {
         "encoder": result.record.encoder.slug,

@@ -1,7 +1,7 @@
-"""Stored results in the files of other tools: a file of all results, or a folder with files for each.
+"""Stored results as files of other tools: one file for all results, or a folder with files for each.
 
-The Hugging Face hub reads scores in a model's repository, a benchmark's tasks in that of its data, and the leaderboard's
-page as a static Space.
+The Hugging Face hub reads scores from the repository of a model, the tasks of a benchmark from the repository of its data,
+and shows the leaderboard's page as a static Space.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from xlir_bench.results.store import REMEDY, publish
 from xlir_bench.results.trec import write_trec
 
 MTEB_VERSION = "2.0.0"
-"""The version of mteb whose layout its files have and state: its loaders ask for one."""
+"""The version of mteb whose file layout we write; mteb's loaders require that a file states one."""
 MTEB_META = (
     "name", "revision", "release_date", "languages", "loader", "n_parameters", "memory_usage_mb",
     "max_tokens", "embed_dim", "license", "open_weights", "public_training_code", "public_training_data",
     "framework", "similarity_fn_name", "use_instructions", "training_datasets",
 )  # fmt: skip
-"""The fields of its model_meta.json."""
+"""The fields of mteb's model_meta.json."""
 MTEB_SIMILARITY = {"dot": "dot", "maxsim": "MaxSim"}
-"""Its names of ours, where that is not the cosine."""
+"""mteb's names for our similarities other than cosine."""
 MTEB_LANGUAGES = {
     "ar": "ara-Arab", "bn": "ben-Beng", "cs": "ces-Latn", "da": "dan-Latn", "de": "deu-Latn",
     "el": "ell-Grek", "en": "eng-Latn", "es": "spa-Latn", "fa": "fas-Arab", "fi": "fin-Latn",
@@ -51,22 +51,23 @@ MTEB_LANGUAGES = {
     "te": "tel-Telu", "th": "tha-Thai", "tr": "tur-Latn", "uk": "ukr-Cyrl", "vi": "vie-Latn",
     "yo": "yor-Latn", "zh": "zho-Hans",
 }  # fmt: skip
-"""mteb names a language by ISO 639-3 and a script; of other codes, such as ``zho_Hans``, it joins the parts by ``-``."""
+"""mteb's names of languages: an ISO 639-3 code and a script. Any other code, such as ``zho_Hans``, becomes ``zho-Hans``."""
 REPOSITORIES = {"hf": "model", "eval-yaml": "dataset", "space": "space"}
 """The kind of repository that each export is pushed to."""
 SCORES = ".eval_results"
+"""The folder of a model's repository in which the hub looks for scores."""
 
 
 def write(
     form: str, results: Sequence[Result], output: Path, dataset: str | None = None
 ) -> list[Path]:
-    """Write results in one of `FORMATS`; the files. `dataset`: where the hub has the tasks, for ``hf`` alone."""
+    """Write results in one of the `FORMATS`; returns the files. `dataset`: the hub's data set of the tasks, only for ``hf``."""
     if form not in FORMATS:
         raise UnknownNameError("export format", [form], FORMATS)
     if form == "hf" and dataset is None:
         raise InputError(
-            "export hf wants --dataset, the data set of the hub whose eval.yaml states these tasks (`export eval-yaml`"
-            " makes one); `export model-index` wants none"
+            "export hf needs --dataset, the data set of the hub whose eval.yaml states these tasks (`export eval-yaml`"
+            " makes one); `export model-index` needs none"
         )
     if form != "hf" and dataset is not None:
         raise InputError(f"--dataset is for hf: leave it out of export {form}")
@@ -96,7 +97,7 @@ def _mteb(results: Sequence[Result], output: Path) -> list[Path]:
         cleaned = re.sub(r"[^A-Za-z0-9._/-]", "-", encoder.name).strip("/.")
         parts = [part for part in cleaned.split("/") if part.strip(".")]
         name = "/".join(parts) if len(parts) == 2 else f"xlir-bench/{'-'.join(parts) or 'encoder'}"
-        # Other weights, prompts or lengths get another folder, and the same vectors compared in another way.
+        # Other weights, prompts or lengths get another folder; so does the dot product of the same vectors.
         revision = encoder.fingerprint.removeprefix("sha256:")[:16]
         revision += "-dot" * encoder.slug.endswith("~dot")
         folder = output / name.replace("/", "__") / revision
@@ -122,7 +123,7 @@ def mteb_record(result: Result) -> dict[str, Any]:
     record = result.record
     return {
         "dataset_revision": record.task.digest,
-        # None of mteb's own names: its pools and candidates differ, so scores must not be mixed.
+        # Not a name of mteb's own tasks: their pools and candidates differ, so scores must not be mixed.
         "task_name": "xlir-bench_" + re.sub(r"[^A-Za-z0-9.~-]", "-", named(record)),
         "mteb_version": MTEB_VERSION,
         "scores": {"test": [_subset(s, record) for s in record.settings if s.queries]},
@@ -234,7 +235,7 @@ def eval_results(results: Sequence[Result], output: Path, dataset: str) -> list[
 
 
 def by_folder(results: Sequence[Result], output: Path) -> dict[Path, Result]:
-    """A folder for each result, by encoder and task; a part of a task is never taken for the whole."""
+    """A folder for each result, by encoder and task; a partial run has its own, never that of the full run."""
     folders: dict[Path, Result] = {}
     for result in results:
         slug = quote(result.record.encoder.slug, safe="")
@@ -262,7 +263,7 @@ def _score(record: ResultRecord, kind: Kind, dataset: str) -> dict[str, Any]:
 
 
 def _task_id(task: str, kind: Kind) -> str:
-    """Its id on the hub; that of a part of a task is none that `eval_yaml` states, so that no board ranks it."""
+    """The id of a task on the hub. `eval_yaml` states no ids of partial runs, so that no board ranks them."""
     return f"{re.sub(r'[^A-Za-z0-9.~-]', '-', task)}-{kind.value}"
 
 
@@ -270,7 +271,7 @@ def eval_yaml(results: Sequence[Result], output: Path) -> list[Path]:
     """``eval.yaml``, which makes a data set of the hub a benchmark: a task for each kind of the results' tasks."""
     full = {r.record.task.name: r.record for r in results if not part_of(r.record)}
     if not full:
-        raise InputError("eval.yaml is made of whole runs, and these are all of parts of a task")
+        raise InputError("eval.yaml is made from full runs, and all of these are partial")
     ids = [_task_id(name, kind) for name, record in full.items() for kind in record.summary]
     titles = ", ".join(record.task.title for record in full.values())
     about = {
@@ -296,7 +297,7 @@ def space(results: Sequence[Result], output: Path) -> list[Path]:
 
 
 def push(form: str, files: Sequence[Path], output: Path, repository: str) -> str:
-    """Upload what was exported; returns its address. It is a pull request, except for a Space, which is made if needed."""
+    """Upload exported files; returns the address. It opens a pull request, or updates a Space (which it may create)."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -312,17 +313,19 @@ def push(form: str, files: Sequence[Path], output: Path, repository: str) -> str
         )  # fmt: skip
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise OutOfReachError(f"the hub does not take {repository}: {reason}") from error
+        raise OutOfReachError(f"the hub refused the upload to {repository}: {reason}") from error
     return str(done.pr_url or done.commit_url)
 
 
 def pushed_folder(form: str, files: Sequence[Path], output: Path) -> Path:
-    """The folder that becomes the root of the repository; an error for other exports, and for those of two models."""
+    """The folder that becomes the root of the repository; an error if it cannot be pushed, or has two models."""
     if form not in REPOSITORIES:
-        raise InputError(f"--push is for {', '.join(REPOSITORIES)}; {form} stays here")
+        raise InputError(f"--push is for {', '.join(REPOSITORIES)}; {form} cannot be pushed")
     roots = {path.parent.parent for path in files} if form == "hf" else {output}
     if len(roots) > 1:
-        raise InputError("--push wants the results of one encoder: a model has a repository")
+        raise InputError(
+            "--push needs the results of one encoder: each model has its own repository"
+        )
     return roots.pop()
 
 

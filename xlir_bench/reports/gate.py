@@ -47,7 +47,7 @@ class Finding:
     rule: str
     """``drop``, ``rise`` or ``floor``, with its number in the policy: ``drop 2``."""
     decides: bool
-    """Whether the gate passes only if this does; the others can still fail it."""
+    """Whether the gate passes only if this test passes; a test that does not decide can still fail the gate."""
     measure: str
     subject: str
     """What the mean is over, such as ``cross-lingual, query language th``."""
@@ -56,20 +56,21 @@ class Finding:
     change: float
     """Candidate minus baseline."""
     allowed: float
-    """The largest change for the worse; of a floor, the smallest value."""
+    """The largest allowed change for the worse; for a floor, the smallest allowed value."""
     low: float | None
     high: float | None
     """The 95 % interval of the change."""
     most: float | None
     """One-sided 95 % bound: the loss is no larger than this; below 0 for a certain gain."""
     p: float | None
-    """One-sided; None for a floor."""
+    """The one-sided p of no change; None for a floor."""
     p_holm: float | None
-    """Corrected for every test of the policy."""
+    """`p`, corrected (Holm) for every test of the policy."""
     visible: float | None
     """The smallest loss that this test finds in 95 % of cases; None if it can find none."""
     needed: int | None
-    """How many clusters would find the allowed loss as often; None if no number would, or nothing says how they vary."""
+    """How many clusters would find the allowed loss in 95 % of cases; None if no number would, or if the standard error is
+    not known."""
     outcome: Outcome
 
     @property
@@ -90,7 +91,7 @@ class Verdict:
     """The worst first."""
     alpha: float
     tests: int
-    """How many p-values were corrected for."""
+    """How many p-values were corrected together."""
     cluster: str
     clusters: int
     undecided: Literal["pass", "fail"]
@@ -99,17 +100,17 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may go on: a pass, or undecided where the policy lets that pass."""
+        """Whether the candidate is accepted: the gate passes, or is undecided and the policy accepts that."""
         undecided_passes = self.undecided == "pass" and self.outcome == Outcome.UNDECIDED
         return self.outcome == Outcome.PASS or undecided_passes
 
     @property
     def exit_code(self) -> int:
-        """0 for a pass, 1 for a regression."""
+        """0 if the candidate is accepted, else 1."""
         return 0 if self.passed else 1
 
     def of(self, outcome: Outcome, decides: bool | None = None) -> list[Finding]:
-        """The findings of one outcome, the worst first; only those that decide, or do not, if stated."""
+        """The findings with this outcome, the worst first; `decides`: only those that decide, or only those that do not."""
         return [f for f in self.findings if f.outcome == outcome and decides in (None, f.decides)]
 
     def to_record(self) -> dict[str, Any]:
@@ -128,7 +129,7 @@ class _Test:
 
 
 def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
-    """The verdict on a candidate; refused if it was not measured as the baseline was."""
+    """The verdict on a candidate; an error if it was not measured in the same way as the baseline."""
     notes = require_comparable([baseline, candidate], False, AGAIN)
     record, task = baseline.record, baseline.record.task
     measures = sorted({rule.measure for rule in policy.rules.values()})
@@ -142,7 +143,7 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
     tests = sum(not finding.floor for finding in findings)
     if tests and (least := least_p(task.clusters, tests)) >= policy.alpha:
         notes.append(
-            f"this gate can hardly fail: with {task.clusters} {task.cluster}s and {tests} tests no corrected p is"
+            f"this gate can hardly fail: with {task.clusters} {task.cluster}s and {tests} tests no corrected p can be"
             f' under {least:.2g}; use more data, fewer rules, or undecided = "fail"'
         )
     if policy.drift is not None:
@@ -150,11 +151,11 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
             f'drift = "{policy.drift}" in the policy is an old setting: it is read as undecided ='
             f' "{policy.undecided}", which --print-policy explains'
         )
-    now = dict(candidate.record.encoder.fused[1:])
+    fused_now = dict(candidate.record.encoder.fused[1:])
     notes += [
         f"{name}, which the model is fused with, is not what it was in the baseline: its weights or options changed"
         for name, fingerprint in record.encoder.fused[1:]
-        if now.get(name, fingerprint) != fingerprint
+        if fused_now.get(name, fingerprint) != fingerprint
     ]
     names = labels([baseline, candidate])
     return Verdict(
@@ -173,17 +174,19 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
 
 
 def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
-    """Both results; refused if one lacks queries of the other, since the gate would not see them."""
+    """The values of both results, query by query; an error if one lacks queries: a loss in them would go unseen."""
     first, second = baseline.values(measure), candidate.values(measure)
     pairing = pair(first, second)
     lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
     if lacking:
-        raise NotComparableError(f"only one result has {lacking} values of {measure}; run it again")
+        raise NotComparableError(
+            f"{lacking} values of {measure} are in only one of the two results; run both again"
+        )
     return pairing
 
 
 def overall(findings: Sequence[Finding]) -> Outcome:
-    """One finding that fails, fails the gate; it passes if all findings that decide pass."""
+    """The gate fails if any finding fails; it passes if all findings that decide pass."""
     if any(f.outcome == Outcome.FAIL for f in findings):
         return Outcome.FAIL
     deciding = [f for f in findings if f.decides] or findings
@@ -192,7 +195,7 @@ def overall(findings: Sequence[Finding]) -> Outcome:
 
 
 def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding], list[str]]:
-    """All findings, the worst first, and a note on each rule with nothing to test; pairings by measure."""
+    """All findings, the worst first, and a note on each rule with nothing to test; `pairings`: both results, by measure."""
     tests: list[_Test] = []
     notes = []
     for name, rule in policy.rules.items():
@@ -212,17 +215,17 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
         for_the_worse: Alternative = "greater" if measure == RANK_DISTANCE else "less"
         differences = pairing.test(groups, for_the_worse, len(tests))
         measured += zip(of_measure, pairing.means(groups), differences, strict=True)
-    p_values = [d.p for test, _, d in measured if not isinstance(test.rule, Floor)]
+    p_values = [change.p for test, _, change in measured if not isinstance(test.rule, Floor)]
     corrected = iter(holm(p_values).tolist())
     unlike = {measure: pairing.unlike for measure, pairing in pairings.items()}
     findings = []
-    for test, means, d in measured:
-        same = unlike[test.rule.measure].isdisjoint(test.settings)
+    for test, means, change in measured:
+        identical = unlike[test.rule.measure].isdisjoint(test.settings)
         p_holm = None if isinstance(test.rule, Floor) else next(corrected)
-        findings.append(_finding(test, means, d, same, p_holm, len(p_values), policy))
+        findings.append(_finding(test, means, change, identical, p_holm, len(p_values), policy))
 
     def urgency(finding: Finding) -> tuple[float, ...]:
-        """Small for what a reader wants to see first: the surest, then what exceeds its allowance most."""
+        """Small for what to list first: the worst outcome, rules that decide, the smallest p, the largest change."""
         over = abs(finding.change) / (finding.allowed or 1.0)
         worst_first = -list(Outcome).index(finding.outcome)
         return worst_first, not finding.decides, finding.p_holm or 0.0, -over
@@ -231,7 +234,7 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
 
 
 def _tests(name: str, rule: Drop | Floor, pairing: Pairing) -> Iterator[_Test]:
-    """The settings that a rule is about, in the groups that it asks for."""
+    """The tests of a rule: one for each group of settings that it asks for."""
     chosen = pairing.first.of_kinds(rule.kinds or Kind)
     settings = [pairing.first.settings[i] for i in chosen]
     known = {lang for s in settings for lang in (s.query_lang, *s.passage_langs)}
@@ -242,13 +245,13 @@ def _tests(name: str, rule: Drop | Floor, pairing: Pairing) -> Iterator[_Test]:
         lang = setting.passage_lang if rule.per == "passage-language" else setting.query_lang
         if lang == POOL or (rule.langs is not None and lang not in rule.langs):
             continue
-        over = {
+        group = {
             "kind": f", {' '.join(rule.langs)}" if rule.langs else "",
             "query-language": f", query language {lang}",
             "passage-language": f", passage language {lang}",
             "setting": f" {setting.query_lang}-{setting.passage_lang.replace(POOL, 'all')}",
         }[rule.per]
-        groups.setdefault(f"{setting.kind.value}{over}", []).append(i)
+        groups.setdefault(f"{setting.kind.value}{group}", []).append(i)
     for subject, members in groups.items():
         yield _Test(name, rule, subject, members)
 
@@ -256,13 +259,16 @@ def _tests(name: str, rule: Drop | Floor, pairing: Pairing) -> Iterator[_Test]:
 def _finding(
     test: _Test,
     means: tuple[float, float],
-    d: Difference,
-    same: bool,
+    change: Difference,
+    identical: bool,
     p_holm: float | None,
     tests: int,
     policy: Policy,
 ) -> Finding:
-    """The outcome of a test; a floor (without a p) is compared with the candidate's value alone."""
+    """A test and its outcome; a floor has no p: it is compared with the candidate's value.
+
+    `identical`: no value in the settings of the test differs. `tests`: how many p-values were corrected.
+    """
     rule, (baseline, candidate) = test.rule, means
     most = visible = needed = None
     outcome = Outcome.UNDECIDED
@@ -271,14 +277,17 @@ def _finding(
         outcome = Outcome.FAIL if candidate < allowed - SAME else Outcome.PASS
     else:
         allowed = rule.allowed(baseline)
-        gain = None if d.at_least is None else -d.at_least
-        loss, most = (d.difference, d.at_most) if isinstance(rule, Rise) else (-d.difference, gain)
-        if d.error is not None:
-            spread = (d.error, d.clusters, tests, policy.alpha)
+        if isinstance(rule, Rise):
+            loss, most = change.difference, change.at_most
+        else:
+            loss = -change.difference
+            most = None if change.at_least is None else -change.at_least
+        if change.error is not None:
+            spread = (change.error, change.clusters, tests, policy.alpha)
             visible, needed = visible_loss(*spread, allowed), clusters_to_see(allowed, *spread)
         if loss > allowed + SAME and p_holm is not None and p_holm < policy.alpha:
             outcome = Outcome.FAIL
-        elif same or (most is not None and most < allowed):
+        elif identical or (most is not None and most < allowed):
             outcome = Outcome.PASS
     return Finding(
         rule=test.name,
@@ -287,12 +296,12 @@ def _finding(
         subject=test.subject,
         baseline=baseline,
         candidate=candidate,
-        change=d.difference,
+        change=change.difference,
         allowed=allowed,
-        low=d.low,
-        high=d.high,
+        low=change.low,
+        high=change.high,
         most=most,
-        p=None if p_holm is None else d.p,
+        p=None if p_holm is None else change.p,
         p_holm=p_holm,
         visible=visible,
         needed=needed,
@@ -308,12 +317,12 @@ def accumulated_losses(history: Sequence[Update], candidate: Result, policy: Pol
         if rule.per != "kind" or rule.langs is not None:
             continue
         for kind in rule.kinds or list(Kind):
-            part = candidate.record.average(kind, rule.measure)
+            average = candidate.record.average(kind, rule.measure)
             scores = [side.scores.get(kind, {}) for u in updates for side in (u.old, u.new)]
             best = max((s[rule.measure] for s in scores if rule.measure in s), default=None)
-            if part and best is not None and best - part.mean > rule.allowed(best):
+            if average and best is not None and best - average.mean > rule.allowed(best):
                 warnings.append(
-                    f"{kind.value} {rule.measure} is {number(best - part.mean)} below the best"
-                    f" baseline there was ({number(best)}; updates in {HISTORY}: {len(updates)})"
+                    f"{kind.value} {rule.measure} is {number(best - average.mean)} below the best"
+                    f" earlier baseline ({number(best)}; updates in {HISTORY}: {len(updates)})"
                 )
     return warnings

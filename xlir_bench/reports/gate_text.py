@@ -22,10 +22,10 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def verdict_blocks(verdict: Verdict) -> list[Block]:
     """The verdict, the tests that led to it, and the smallest losses that an undecided gate would have detected."""
     if failed := verdict.of(Outcome.FAIL):
-        blocks = _listed("worse than allowed, and more than chance", failed)
+        blocks = _listed("worse than allowed, and the loss is significant", failed)
     elif verdict.outcome == Outcome.UNDECIDED:
         left = verdict.of(Outcome.UNDECIDED, decides=True)
-        blocks = _listed("neither shown worse nor shown as good", left)
+        blocks = _listed("shown neither to be worse nor to be as good", left)
         blocks.append(_detectable_losses(verdict))
     else:
         blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_margin)[:3])
@@ -33,7 +33,7 @@ def verdict_blocks(verdict: Verdict) -> list[Block]:
         blocks.append(Lines(
             f"A test fails if the loss is larger than allowed and p is under {number(verdict.alpha, 2)}"
             f" (one-sided, by {verdict.cluster}: {verdict.clusters}; Holm over {verdict.tests} tests). It passes"
-            " if the loss is no larger than allowed with 95 % certainty. Else it is undecided."
+            " if the loss is no larger than allowed with 95 % certainty. Otherwise it is undecided."
         ))  # fmt: skip
     return [Lines(headline(verdict), heading=True), *blocks, _notes(verdict)]
 
@@ -96,7 +96,9 @@ def _detectable_losses(verdict: Verdict) -> Table:
     """The smallest loss that each rule finds in 95 % of cases, and how many clusters would show the allowed one."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(verdict.findings, key=lambda finding: finding.rule):
-        if not finding.floor:  # tests over a whole kind stand alone, the others of a rule together
+        if (
+            not finding.floor
+        ):  # a test over a whole kind has its own row, the other tests of a rule share one
             subject = "" if "," in finding.subject else finding.subject
             groups.setdefault((finding.rule, subject), []).append(finding)
     rows = []
@@ -107,7 +109,7 @@ def _detectable_losses(verdict: Verdict) -> Table:
             "rule": f"{first.rule}: {name_of(first.measure)}, {over}",
             "allowed": _range([test.allowed for test in tests], text),
             "smallest loss found in 95 % of cases": _range([test.visible for test in tests], text),
-            f"{verdict.cluster}s to see what is allowed": _range([test.needed for test in tests], "{:,.0f}".format),
+            f"{verdict.cluster}s to find the allowed loss": _range([test.needed for test in tests], "{:,.0f}".format),
         })  # fmt: skip
     return Table.of(rows)
 
@@ -115,7 +117,7 @@ def _detectable_losses(verdict: Verdict) -> Table:
 def plan_blocks(verdict: Verdict) -> list[Block]:
     """Which losses a gate would detect in candidates that differ from the baseline as this one does."""
     about = (
-        f"plan: candidates of {verdict.baseline} that differ from it as {verdict.candidate}"
+        f"plan: for candidates that differ from {verdict.baseline} as {verdict.candidate}"
         f" does, on {verdict.task} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
     )
     return [Lines(about), _detectable_losses(verdict), _notes(verdict)]
@@ -130,17 +132,17 @@ def plan_record(verdict: Verdict) -> dict[str, Any]:
     return about | {"like": verdict.candidate, "tests": tests}
 
 
-def _range(values: Sequence[float | None], figure: Written) -> str:
-    """The least and the largest of some values; ``none`` where one is unbounded."""
+def _range(values: Sequence[float | None], text: Written) -> str:
+    """The smallest and the largest value, written by `text`; ``none`` if a test has no value."""
     known = [value for value in values if value is not None]
-    ends = [figure(min(known)), figure(max(known))] if known else []
+    ends = [text(min(known)), text(max(known))] if known else []
     if len(known) < len(values):
         ends = [*ends[:1], "none"]
     return " to ".join(dict.fromkeys(ends))
 
 
 def worst(verdicts: Iterable[Verdict]) -> Outcome:
-    """The outcome of several gates."""
+    """The worst outcome of several gates."""
     return max((verdict.outcome for verdict in verdicts), key=list(Outcome).index)
 
 
@@ -170,7 +172,7 @@ def _add_suite(root: Element, verdict: Verdict) -> None:
     states = {finding: state(finding) for finding in verdict.findings}
     counts = Counter(states.values())
     totals = {"tests": str(len(states)), "failures": str(counts["failure"]), "errors": "0"}
-    # The schema of JUnit knows `skipped` only in a suite.
+    # The schema of JUnit allows `skipped` on a suite, and not on the root.
     name = {"name": _xml(f"xlir-bench gate: {verdict.task}")}
     suite = SubElement(root, "testsuite", name | totals | {"skipped": str(counts["skipped"])})
     properties = SubElement(suite, "properties")
@@ -203,5 +205,5 @@ def _sentence(finding: Finding) -> str:
 
 
 def _xml(text: str) -> str:
-    """Without the characters that no XML file may hold; the writer escapes the others."""
+    """The text with characters that XML does not allow replaced; the writer escapes the others."""
     return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

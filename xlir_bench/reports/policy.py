@@ -14,23 +14,24 @@ from xlir_bench.results.values import RANK_DISTANCE
 from xlir_bench.untrusted import parse_toml, read_toml, validated
 
 DEFAULT_POLICY = (files("xlir_bench.reports") / "policy.toml").read_text(encoding="utf-8")
-"""The default, as `--print-policy` prints it: what people copy is what runs."""
+"""The text of the default policy: `gate` runs it, and `--print-policy` prints it."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
 class Rule(BaseModel, extra="forbid", frozen=True):
-    """What the tables of a policy have in common."""
+    """The keys that every kind of rule has."""
 
     measure: str = "map"
     kinds: Annotated[list[Kind], Field(min_length=1)] | None = None
     """Kinds of setting; all of them, if not stated."""
     per: Literal["kind", "query-language", "passage-language", "setting"] = "kind"
     langs: Annotated[list[str], Field(min_length=1)] | None = None
-    """Only these languages are tested; a mean over a kind is then over their settings."""
+    """The query languages to test (with `per` ``passage-language``, the passage languages); a mean over a kind is then over
+    their settings only."""
     decides: Flag = False
-    """Whether the gate passes only if this rule does."""
+    """Whether the gate passes only if this rule passes."""
 
     @model_validator(mode="after")
     def _more_is_better(self) -> Rule:
@@ -49,7 +50,7 @@ class Drop(Rule):
     @model_validator(mode="after")
     def _one_amount(self) -> Drop:
         if (self.absolute is None) == (self.relative is None):
-            raise ValueError("wants either absolute or relative")
+            raise ValueError("needs either absolute or relative")
         return self
 
     def allowed(self, baseline: float) -> float:
@@ -76,12 +77,12 @@ RULES: dict[str, type[Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}
 
 
 class Policy(BaseModel, extra="forbid", frozen=True):
-    """What a candidate is held to."""
+    """The rules that a candidate has to meet."""
 
     alpha: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.05
     undecided: Literal["pass", "fail"] = "pass"
     drift: Literal["warn", "fail"] | None = None
-    """The old name of `undecided`; a policy that says ``fail`` is still read as one."""
+    """The old name of `undecided`: ``fail`` still means the same."""
     drop: list[Drop] = []
     rise: list[Rise] = []
     floor: list[Floor] = []
@@ -105,19 +106,19 @@ class Policy(BaseModel, extra="forbid", frozen=True):
         return {f"{name} {i}": r for name in RULES for i, r in enumerate(getattr(self, name), 1)}
 
     def decides(self, rule: Rule) -> bool:
-        """Whether the gate passes only if this rule does: where none is marked, all do."""
+        """Whether the gate passes only if this rule passes; if no rule is marked, every rule decides."""
         return rule.decides or not any(other.decides for other in self.rules.values())
 
 
 def default_policy(measure: str = "map") -> Policy:
-    """The policy of a gate that is given none; a task without map is held to its own measure."""
+    """The policy of a gate for which none is named; its drops are of `measure`, the main measure of the task."""
     stated = Policy.model_validate(parse_toml(DEFAULT_POLICY, "the default policy"))
     drops = [rule.model_copy(update={"measure": measure}) for rule in stated.drop]
     return stated.model_copy(update={"drop": drops})
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy of a TOML file; an unknown key is an error with its near miss."""
+    """The policy of a TOML file; the error for an unknown key suggests the nearest known one."""
     stated = read_toml(path)
     tables: list[tuple[str, type[BaseModel], Any]] = [("the policy", Policy, stated)]
     for name, rule in RULES.items():

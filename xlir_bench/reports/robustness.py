@@ -1,4 +1,4 @@
-"""Whether the quality of an encoder, or a gain, carries over to other tasks."""
+"""Whether the quality of an encoder, or its gain over another, carries over to other tasks."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Shift:
     low: float | None
     high: float | None
     aligned: float | None
-    """How often a question finds its translation, where the result has it."""
+    """How often the nearest question in another language is the translation (recall@1); None if it was not measured."""
     name: str
-    """The encoder's, as people call it."""
+    """The name of the encoder, not unique as `encoder` is."""
     part: str
-    """What makes it or its reference a part, in words; empty for full runs."""
+    """What makes this result or its reference a partial run, in words; empty for full runs."""
 
     @property
     def verdict(self) -> str:
-        """``higher`` or ``lower`` where the 95 % interval excludes no change."""
+        """``higher`` or ``lower`` if the 95 % interval of the change is on one side of 0, else ``unclear``; ``-`` without one."""
         if self.low is None or self.high is None:
             return "-"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
@@ -51,26 +51,27 @@ def shifts(
     reference: str | None = None,
     baseline: str | None = None,
 ) -> list[Shift]:
-    """Every result beside that of its encoder on the `reference` task, or of the `baseline` encoder on its task."""
+    """Every result compared with the same encoder's on the `reference` task, or with the `baseline` encoder's on the same task."""
     of_one_task = baseline is not None
-    places: dict[tuple[str, str], Result] = {}
+    # A key begins with what a result shares with its reference: the encoder, or the task.
+    by_key: dict[tuple[str, str], Result] = {}
     for result in results:
         encoder, task = result.record.encoder.slug, result.record.task.name
-        place = (task, encoder) if of_one_task else (encoder, task)
-        if place in places:
-            folders = f"{places[place].folder} and {result.folder}"
+        key = (task, encoder) if of_one_task else (encoder, task)
+        if key in by_key:
+            folders = f"{by_key[key].folder} and {result.folder}"
             raise InputError(f"two results of {encoder} on {task}: {folders}; name one of them")
-        places[place] = result
+        by_key[key] = result
     beside = str(baseline if of_one_task else reference)
-    references = {shared: result for (shared, own), result in places.items() if own == beside}
+    references = {shared: result for (shared, own), result in by_key.items() if own == beside}
     if not references:
         what = f"{'encoder' if of_one_task else 'task'} among these results"
-        raise UnknownNameError(what, [beside], {own for _, own in places})
-    if lacking := ", ".join(sorted({shared for shared, _ in places} - references.keys())):
+        raise UnknownNameError(what, [beside], {own for _, own in by_key})
+    if lacking := ", ".join(sorted({shared for shared, _ in by_key} - references.keys())):
         pair_of = f"of {beside} on {lacking}" if of_one_task else f"of {lacking} on {beside}"
-        raise InputError(f"no result {pair_of}: run it, or leave it out")
+        raise InputError(f"no result {pair_of}: run it, or leave out {lacking}")
     all_shifts = []
-    for (shared, own), result in places.items():
+    for (shared, own), result in by_key.items():
         if own == beside:
             continue
         compared_with = references[shared]
@@ -82,7 +83,7 @@ def shifts(
 
 
 def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:
-    """By kind; `paired`: both results are of the same queries, which are drawn together."""
+    """One for each kind of setting; `paired`: both results are of the same queries, which are resampled together."""
     first, second = reference.values(measure), result.values(measure)
     if paired:
         pairing = pair(first, second)
@@ -137,6 +138,6 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
 
 
 def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:
-    """The same for programs."""
+    """The shifts for programs."""
     rows = [asdict(shift) | {"verdict": shift.verdict} for shift in shifts]
     return {"beside": beside, "measure": measure, "shifts": rows}

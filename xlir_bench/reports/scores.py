@@ -1,4 +1,4 @@
-"""The figures that encoders and trainings are compared by: what was measured, and what papers report."""
+"""The scores that encoders and trainings are compared by, measured here or reported by papers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Score(NamedTuple):
         return None if average is None else average.mean
 
     def interval(self, record: ResultRecord) -> str:
-        """The 95 % interval of that mean; nothing where there is none."""
+        """The 95 % interval of the mean, as text; empty if there is none."""
         form = written(self.measure)
         if self.lower_is_better:
             distance = record.bias.get(RANK_DISTANCE)
@@ -59,7 +59,7 @@ class Score(NamedTuple):
         return (min if self.lower_is_better else max)(means, default=None)
 
     def chance(self, record: ResultRecord) -> float | None:
-        """What a random ranking would get: known of map and of the rank distance."""
+        """The expected value of a random ranking; only known for map and the rank distance."""
         if self.lower_is_better:
             bias = record.bias.get(RANK_DISTANCE)
             return bias.chance if bias is not None and isinstance(bias.chance, float) else None
@@ -84,12 +84,12 @@ class Score(NamedTuple):
 
 
 def name_of(measure: str) -> str:
-    """A measure, or the rank distance, as people call it."""
+    """The name of a measure, or of the rank distance, in tables and sentences."""
     return "rank distance" if measure == RANK_DISTANCE else measure
 
 
 def written(measure: str) -> Written:
-    """How its values are written."""
+    """The function that writes values of a measure as text."""
     return big if measure == RANK_DISTANCE else number
 
 
@@ -130,41 +130,44 @@ SOURCES = {
         "https://github.com/google-research-datasets/lareqa",
     ),
 }
-"""By the name in the file's first column."""
+"""The papers, by their names in the first column of published.csv."""
 
 
 System = tuple[str, str, str]
 """The source, the encoder that training began with, and how the batches of training were put together."""
 Place = tuple[Score, str]
-"""A figure in a query language, or its ``mean``."""
+"""A score, and the query language that it is of or ``mean``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedTask:
-    """The reported scores of one task, in the file's order."""
+    """The reported scores of one task, in the order of published.csv."""
 
     values: Mapping[System, Mapping[Place, float]]
 
     @property
     def langs(self) -> list[str]:
         """The query languages, by code."""
-        return sorted({lang for of in self.values.values() for *_, lang in of} - {MEAN})
+        return sorted({lang for scores in self.values.values() for *_, lang in scores} - {MEAN})
 
     @property
     def columns(self) -> list[Score]:
         """Every kind and measure that is reported, kinds in order."""
-        columns = dict.fromkeys(column for of in self.values.values() for column, _ in of)
+        columns = dict.fromkeys(column for scores in self.values.values() for column, _ in scores)
         return sorted(columns, key=lambda column: list(Kind).index(column.kind))
 
     def rows(self, places: Sequence[Place]) -> list[tuple[System, list[float | None]]]:
-        """The scores in these places of every system that has one."""
-        rows = [(system, [of.get(place) for place in places]) for system, of in self.values.items()]
+        """Every system that has a score in one of these places, with its scores there."""
+        rows = [
+            (system, [by_place.get(place) for place in places])
+            for system, by_place in self.values.items()
+        ]
         return [(system, scores) for system, scores in rows if {*scores} - {None}]
 
 
 @cache
 def reported_tasks() -> dict[str, ReportedTask]:
-    """What papers report, by task, in the file's order: shown beside measured scores, never ranked with them."""
+    """What papers report, by task, in the order of published.csv: shown beside measured scores, never ranked with them."""
     text = (files("xlir_bench.reports") / "published.csv").read_text(encoding="utf-8")
     tasks: dict[str, dict[System, dict[Place, float]]] = {}
     for row in csv.DictReader(text.splitlines()):

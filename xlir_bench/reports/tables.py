@@ -1,4 +1,4 @@
-"""The tables of one result, and one of several."""
+"""The tables of one result, and a table of several results."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ FAIRNESS_NAMES = {
     "rank_variance": ("variance of ranks", "MRV, of the answers in all languages; lower is better"),
     "mrc@20": (
         "MRC@20",
-        "correlation of the scores that translations of a question give to what either puts first",
+        "correlation of the scores that two translations of a question give to the passages that either ranks first",
     ),
     "peer@20": (
         "PEER@20",
         "how probable such ranks are if no language is favoured; 1 is fair (two values with one answer a language)",
     ),
-    "peer@100": ("PEER@100", "the same, deeper"),
+    "peer@100": ("PEER@100", "as PEER@20, for the best 100"),
     "peer_unretrieved_mean@20": (
         "PEER@20 as first published",
-        "the same with another rank of what was not retrieved",
+        "as PEER@20, with another rank for passages below the best 20",
     ),
 }
-"""The same of measures of fairness that others publish."""
+"""The name of each published measure of fairness, and how to read it."""
 BIAS, SHARES = "language bias in the pool of all languages", "languages of the ten best passages"
 TEXTS = "texts as the tokenizer sees them"
-"""Titles of sections that pages have too."""
+"""Titles of sections that the pages of a leaderboard have too."""
 
 TIES_SHOWN = 0.001
-"""By how much the order of equal scores may change a score before it is said."""
+"""If the order of equal scores can change a score by this much, the report says so."""
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
-"""Shown with an encoder wherever its scores on such a task are."""
+"""Shown beside the scores of an encoder whose settings were tuned on the task."""
 MANY = 40
-"""Languages from which on only some are shown."""
+"""With more languages than this, a report shows only some of them."""
 SOME = 6
-"""How many of the strongest and of the weakest."""
+"""It shows this many of the strongest languages, and as many of the weakest."""
 
 
 def heading(record: ResultRecord) -> Lines:
@@ -122,7 +122,7 @@ def matrix_table(record: ResultRecord, measure: str) -> Table:
 
 
 def passage_columns(langs: Iterable[str]) -> dict[str, str]:
-    """Passage languages by code, the pool last, and how each is called."""
+    """The headings of passage languages: by code, the pool last and called ``all``."""
     in_order = sorted({*langs}, key=lambda lang: (lang == POOL, lang))
     return {lang: "all" if lang == POOL else lang for lang in in_order}
 
@@ -194,7 +194,7 @@ def texts_table(record: ResultRecord) -> Table:
 
 
 def texts_per_second(record: ResultRecord) -> float | None:
-    """How fast the encoder was when the result was made, if not all came from a cache."""
+    """How fast the encoder was when the result was made; None if all vectors came from the cache."""
     profile = record.profile
     seconds = profile.seconds.get("encode", 0.0)
     return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
@@ -254,7 +254,7 @@ def sections(record: ResultRecord) -> dict[str, tuple[Table, Sequence[str]]]:
         tables[SHARES] = share_table(record), ()
     if alignment.anisotropy:
         lines = alignment_lines(record)
-        tables["how the languages lie to each other"] = alignment_table(alignment), lines
+        tables["alignment of the languages"] = alignment_table(alignment), lines
     if alignment.relevance:
         tables["queries and their passages"] = relevance_table(alignment), ()
     if any(part.tokens_mean is not None for part in record.texts.values()):
@@ -289,7 +289,7 @@ def report(record: ResultRecord) -> list[Block]:
 
 
 def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
-    """The blocks of a report, of very many languages with the rows and columns of some alone."""
+    """The blocks of a report; with very many languages, only the rows and columns of some."""
     measure = record.main_measure
     by_language = language_table(record, measure)
     if len(by_language.rows) <= MANY:
@@ -305,7 +305,7 @@ def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
         if isinstance(block, Table):
             if block.headers == matrix:
                 block, shown[-1] = by_language, Lines(title)
-            # A pair of languages is shown where both are.
+            # A pair of languages is shown if both languages are.
             rows = [x for x in block.rows if not {str(x[0]), *str(x[0]).split("-")} & hidden]
             places = [i for i, header in enumerate(block.headers) if header not in hidden]
             block = replace(block, rows=rows).columns(places)
@@ -314,14 +314,18 @@ def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
 
 
 def language_table(record: ResultRecord, measure: str) -> Table:
-    """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
-    asked = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
-    views = {name: Score(kind, measure).by_query_language(record) for name, kind in asked.items()}
+    """A row for each language, the strongest first: the measure of its questions against passages in the same language, in
+    the others and in all, and of its passages for questions in the others.
+    """
+    kinds = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
+    views = {name: Score(kind, measure).by_query_language(record) for name, kind in kinds.items()}
     from_others = defaultdict[str, list[float]](list)
     for s in record.settings:
         if s.kind == Kind.CROSS_LINGUAL and measure in s.measures:
             from_others[s.passage_langs[0]].append(s.measures[measure])
-    views["own, from others"] = {lang: sum(of) / len(of) for lang, of in from_others.items()}
+    views["own, from others"] = {
+        lang: sum(values) / len(values) for lang, values in from_others.items()
+    }
     means = {name: view for name, view in views.items() if view}
     langs = {lang for view in means.values() for lang in view}
     strength = {lang: sum(view.get(lang, 0.0) for view in means.values()) for lang in langs}

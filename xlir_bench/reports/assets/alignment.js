@@ -1,4 +1,4 @@
-// How the languages of up to three encoders lie to each other: heat maps of the pairs, and what is one figure.
+// How well up to three encoders align the languages: heat maps of language pairs, and figures of all languages.
 const TEXTS = {
   questions: ["questions", "question"],
   answers: ["passages that answer", "passage"],
@@ -20,12 +20,12 @@ function alignmentTop(task, figure) {
   return scaleTop(task.rows.flatMap((row) => (row.alignment ? row.alignment.texts : [])).flatMap((texts) => (texts.values[figure] || []).flat()));
 }
 
-// -.0004 is no more than 0.
+// A value that rounds to -0 is shown as 0.
 const level = (value) => score(Number(value.toFixed(3)) === 0 ? 0 : value, 3);
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const cutOf = (figure) => figure.split("@")[1];
 
-// How often so many of all texts in the language of the column hold the translation: about, as a text may have several.
+// The recall of a random ranking of all texts in the language of the column: about, as a text may have several translations.
 function recallByChance(texts, figure, x) {
   return Math.min(1, Number(cutOf(figure)) / Math.max(1, ...texts.n[x].map((n) => n ?? 0)));
 }
@@ -98,11 +98,11 @@ function drawAlignmentFigures(rows, some) {
   const whole = h("table", { class: "tally", "data-table": "whole" },
     heads([["all languages", null], ...letters]),
     h("tbody", null,
-      keys("variance").map((role) => line(`variance of ${role} vectors that is language`, shown.map(({ part }) => percent(first(part.variance, role))))),
+      keys("variance").map((role) => line(`variance of ${role} vectors explained by language`, shown.map(({ part }) => percent(first(part.variance, role))))),
       keys("centred").map((kind) => line(`${kind} map without language centroids`, shown.map((one) => centred(one, kind)))),
       line("hubness", shown.map(({ part }) => (known(part.hubness) ? part.hubness.toFixed(2) : "–")))));
   return [
     h("div", null, h("h3", null, "Anisotropy: cosine of two texts of a language"), h("div", { class: "scroll" }, byLang), h("p", { class: "note" }, "Near 1, all texts of a language point the same way.")),
-    h("div", null, h("h3", null, "What the language alone does"), h("div", { class: "scroll" }, whole), h("p", { class: "note" }, "Without centroids: each language's mean vector taken out (in brackets, the change). Hubness: skew of how often a passage is among the ten best; 0, all are found as often.")),
+    h("div", null, h("h3", null, "Effect of the language alone"), h("div", { class: "scroll" }, whole), h("p", { class: "note" }, "Without centroids: each language's mean vector is subtracted (in brackets, the change). Hubness: skew of how often a passage is among the ten best; 0: all are found equally often.")),
   ];
 }

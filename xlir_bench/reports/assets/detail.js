@@ -24,7 +24,7 @@ function drawMatrix(task, langs, row, letter, measure, top) {
     table, saves(`${task.title} ${measure} ${row.name}`, table.querySelector("table")));
 }
 
-// Above this share of the scale the ink of a cell turns over; both inks keep 4.5:1 on their side of it.
+// Above this share of the scale a cell has the other text colour: both have a contrast of 4.5:1 or more.
 const DEEP = 0.6;
 
 function columnsOf(langs, row) {
@@ -61,7 +61,7 @@ function drawDifference(task, langs, a, b, [one, other], measure) {
     const tip = {
       title: pairName(q, p),
       rows: [["difference", signed(gap, 4)], [`${one}: ${measure}`, told(x, measure)], [`${other}: ${measure}`, told(y, measure)], ["n (queries)", x.n === y.n ? count(x.n) : `${count(x.n)} and ${count(y.n)}`]],
-      note: `${gap > 0 ? one : gap < 0 ? other : "neither"} is better; for an interval of the difference: xlir-bench compare`,
+      note: `${gap > 0 ? one : gap < 0 ? other : "neither"} is better; xlir-bench compare gives an interval of the difference`,
     };
     const classes = `${gap < 0 ? "less" : "more"}${p === POOL ? " pool" : ""}`;
     return h("td", { tip, class: classes, vars: { "--heat": (62 * Math.abs(gap)) / most + "%" } }, signed(gap));
@@ -94,7 +94,7 @@ function drawTally(task, rows, measure) {
   const head = h("tr", null, h("th", { scope: "col" }, measure), letters.map((letter) => h("th", { scope: "col", class: `${letter.toLowerCase()}-ink` }, letter)), letters.slice(1).map((letter) => h("th", { scope: "col" }, `A − ${letter}`)));
   return oneStop(h("div", { class: "scroll" },
     h("table", { class: "tally" }, h("thead", null, head), h("tbody", null, lines)),
-    h("p", { class: "note" }, "Whether a difference is more than chance: xlir-bench compare.")));
+    h("p", { class: "note" }, "xlir-bench compare tests whether a difference is more than chance.")));
 }
 
 // What was run: prompts, revision, date.

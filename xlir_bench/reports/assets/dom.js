@@ -52,7 +52,7 @@ const percent = (value) => (known(value) ? (100 * value).toFixed(1) + " %" : "â€
 const share = (value, whole) => Math.max(0, Math.min(100, (100 * value) / whole)) + "%";
 const interval = (low, high, show) => (known(low) ? `${show(low)} to ${show(high)}` : null);
 
-// What people call a language, by its code; a code that nobody knows stays as it is.
+// The name of a language by its code; a code without a known name stays as it is.
 const languages = new Intl.DisplayNames(["en"], { type: "language" });
 
 function languageName(lang) {
@@ -68,7 +68,7 @@ function pairName(q, p) {
   return `${q} â†’ ${p === "*" ? "all" : p}` + (from === q && to === p ? "" : `: ${from}, ${to}`);
 }
 
-// One tooltip, told by hover, focus and tap; Escape puts it away.
+// One tooltip, shown on hover, focus and tap; Escape hides it.
 const tipBox = document.getElementById("tip");
 let tipOwner = null;
 
@@ -110,7 +110,7 @@ document.addEventListener("keydown", (event) => {
   else moveFocus(event);
 });
 
-// A table is one stop of the Tab key; arrows go from number to number within it.
+// The Tab key stops at a table once; arrow keys go from number to number within it.
 function oneStop(container) {
   const first = container.querySelector(".tipped");
   if (first) first.tabIndex = 0;

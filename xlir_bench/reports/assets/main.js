@@ -1,4 +1,4 @@
-// State lives in one object; every change draws the page again from the data.
+// All state is in one object; every change draws the page again from the data.
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
 const plain = { task: "", measure: "map", filter: "", columns: "", langs: "", asked: "", a: "", b: "", c: "", texts: "questions", found: "recall@1" };
@@ -9,7 +9,7 @@ function taskNow() {
   return data.tasks.find((task) => task.id === state.task) || data.tasks[0];
 }
 
-// Settings are stated once a task, and of each encoder its values alone: very many languages are most of a page.
+// The data has settings once for each task, and for each encoder only values: of many languages they are most of the page.
 function expand(task) {
   for (const row of task.rows) {
     row.cells = task.settings.map(([kind, q, p, n, candidates, chance], i) => ({
@@ -21,7 +21,7 @@ function expand(task) {
   task.expanded = true;
 }
 
-// Of very many languages, the strongest and the weakest of A, unless some are asked for.
+// If there are very many languages, the strongest and the weakest of A, unless some are typed in.
 function seenLangs(task) {
   const words = state.langs.toLowerCase().split(/[\s,]+/).filter(Boolean);
   const asked = (lang) => words.some((word) => word === "*" || word === lang.toLowerCase() || (word.length > 2 && languageName(lang).toLowerCase().includes(word)));
@@ -49,7 +49,7 @@ function change(part) {
   const { focus, ...rest } = part;
   const before = { ...state };
   Object.assign(state, rest);
-  // Choosing for one what another shows swaps the two.
+  // Choosing an encoder that another letter shows swaps the two.
   for (const letter of LETTERS) {
     if (!(letter in rest)) continue;
     for (const other of LETTERS) if (other !== letter && rest[letter] && state[other] === rest[letter]) state[other] = before[letter];
@@ -74,7 +74,7 @@ function recall() {
   state.choosing = false;
 }
 
-// Where a table is wider than its place, it says so.
+// A table that is wider than its place says so.
 function hint() {
   for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1);
 }
@@ -167,7 +167,7 @@ function drawAlignmentSection(task, langs) {
   if (choices.cuts.length > 1) pick.push(choice("found among the nearest", "alignment-found", choices.cuts.map((cut) => [cut, cutOf(cut)]), choices.cut, (found) => change({ found, focus: "alignment-found" })));
   const maps = drawAlignmentMaps(task, rows, seen, choices);
   place("alignment").replaceChildren(
-    h("h2", { id: "alignment-title" }, "How the languages lie to each other"),
+    h("h2", { id: "alignment-title" }, "Alignment of the languages"),
     h("div", { class: "bar" }, h("div", { class: "group" }, pick)),
     h("div", { class: maps.length > 1 ? "pair two" : "pair" }, maps),
     h("div", { class: "pair two figures" }, drawAlignmentFigures(rows, seen)));
@@ -191,9 +191,9 @@ function drawReported(task) {
 function drawColophon() {
   const terms = [
     ["Settings", "Monolingual: question and passages in one language. Cross-lingual: every ordered pair of two. Multilingual: a question against the passages of all languages in one pool."],
-    ["Means", "Over the questions of a setting, then over the settings of a kind: every language weighs the same."],
+    ["Means", "Over the questions of a setting, then over the settings of a kind: every language has the same weight."],
     ["Intervals", "95 %, by resampling whole clusters (articles where the data has them), translations always together."],
-    ["Texts/s (a column to choose)", "Of the machine that a result was made on: no comparison of encoders unless it was the same."],
+    ["Texts/s (a column to choose)", "It depends on the machine that made a result: it compares encoders only if the machine was the same."],
   ];
   place("colophon").replaceChildren(h("dl", null, terms.map(([term, text]) => [h("dt", null, term), h("dd", null, text)])),
     h("p", null, `Made by xlir-bench leaderboard --html (xlir-bench ${data.version}) from stored results.`));
@@ -202,7 +202,7 @@ function drawColophon() {
 function draw() {
   hideTip();
   if (!data.tasks.length) {
-    place("ranking").replaceChildren(h("p", { class: "empty" }, "No result here can be ranked. README.md beside this page says why of each."));
+    place("ranking").replaceChildren(h("p", { class: "empty" }, "No result here can be ranked. README.md beside this page says why."));
     return;
   }
   settle();

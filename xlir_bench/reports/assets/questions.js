@@ -1,4 +1,4 @@
-// The questions of a language that A fails and answers best, and what B and C made of them.
+// The questions of a language that A answers worst and best, and how B and C answer them.
 const askedIn = (task, lang) => (task.langs.includes(lang) ? lang : task.langs.includes("en") ? "en" : task.langs[0]);
 
 function drawQuestions(task, rows, lang) {

@@ -1,4 +1,4 @@
-// The ranking of a task: sortable, filterable, its columns and up to three encoders to choose.
+// The ranking of a task: it can be sorted and filtered, and one chooses its columns and up to three encoders.
 function columns(task, measure) {
   const kinds = task.kinds.map((kind) => ({
     key: kind, title: `${kind} ${measure}`, best: "high", kind,
@@ -11,13 +11,13 @@ function columns(task, measure) {
     { key: "dimension", title: "Dimension", value: (row) => row.dimension },
     { key: "parameters", title: "Parameters", value: (row) => row.parameters },
     { key: "speed", title: "Texts/s", value: (row) => row.speed },
-    // Only where `xlir-bench profile` measured it: a column without any figure helps nobody.
+    // Left out where `xlir-bench profile` measured no encoder: the column would be empty.
     { key: "latency", title: "Query ms", best: "low", value: (row) => row.latency },
     { key: "bytesPerVector", title: "Bytes a vector", best: "low", value: (row) => row.bytesPerVector },
   ].filter((column) => !["latency", "bytesPerVector"].includes(column.key) || task.rows.some((row) => known(column.value(row))));
 }
 
-// What is shown where nobody chose: less of it where there is less room.
+// The columns that are shown if none are chosen: fewer in a narrower window.
 function shownColumns(task, state) {
   const all = columns(task, state.measure);
   const chosen = state.columns.split(".").filter((key) => all.some((column) => column.key === key));

@@ -1,11 +1,11 @@
-// Files to keep: tables as CSV, heat maps as SVG and PNG, made here of what is shown.
+// Files to save: tables as CSV, heat maps as SVG and PNG, made in the browser from what is shown.
 function keep(name, content) {
   const address = URL.createObjectURL(content);
   h("a", { href: address, download: name.replace(/[^\w.@-]+/g, "_") }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10000);
 }
 
-// A spreadsheet must take no name for a formula.
+// A quote before a text that looks like a formula: a spreadsheet must not run the name of an encoder.
 function csv(lines) {
   const cell = (value) => {
     if (typeof value === "number") return String(value);

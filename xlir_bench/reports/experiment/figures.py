@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 Line = dict[float | None, list[float]]
-"""The values of all seeds by place on the x axis; under None, those of a training that has no place on it."""
+"""The values of all seeds by place on the x axis; under None, those of a training without a place on that axis."""
 Panels = Mapping[Score, dict[str, Line]]
-"""What stands in each frame: lines by label."""
+"""For each score, its lines by label: one panel of a plot."""
 
 
 WHILE_TRAINING = "while training"
-"""The section of plots over steps; that of the others is their task."""
+"""The section of plots over steps; the section of other plots is their task."""
 
 
 def plots(experiment: Experiment) -> list[Drawing]:
@@ -63,8 +63,8 @@ def plots(experiment: Experiment) -> list[Drawing]:
             ):  # fmt: skip
                 if panels:
                     file = f"figures/{task}-{name}{suffix}"
-                    of = [result.record]
-                    drawings.append(plot(file, task, f"{head}, {title}", axis, panels, of))
+                    records = [result.record]
+                    drawings.append(plot(file, task, f"{head}, {title}", axis, panels, records))
         panels = _over_steps(experiment, model)
         if panels and look is not None:
             file, head = f"figures/{look.task}-steps{suffix}", f"By steps, {look.task}"
@@ -78,20 +78,20 @@ def plot(
     title: str,
     axis: str,
     panels: Panels,
-    of: Sequence[ResultRecord] = (),
+    records: Sequence[ResultRecord] = (),
 ) -> Drawing:
     """One plot as SVG; the same figures give the same bytes.
 
-    `axis`: ``trainings``, or what runs along the foot. `of`: a result, which says whether the task was run in part.
+    `axis`: ``trainings``, or what the x axis shows. `records`: a result, to say whether it is of a part of the task.
     """
 
     def draw_svg() -> str:
         with style():
             if axis == "trainings":
-                return svg(_dots(title, panels, of))
-            return svg(_lines(title, axis, panels, of))
+                return svg(_dots(title, panels, records))
+            return svg(_lines(title, axis, panels, records))
 
-    parts = [record.options.part for record in of]
+    parts = [record.options.part for record in records]
     return Drawing(file, title, section, f"{title} {axis} {panels} {parts}", draw_svg)
 
 
@@ -109,7 +109,7 @@ def _side_by_side(experiment: Experiment, model: str, task: str) -> Panels:
 
 
 def _over(experiment: Experiment, model: str, task: str, factor: str) -> Panels:
-    """A line for the trainings that differ in this factor alone; those without it have no place on the axis."""
+    """A line for each group of trainings that differ in this factor alone; without the factor, one has no place on the axis."""
     recipe = experiment.recipe
     trained = [v for v in recipe.variants() if v.model == model and v.trained]
     places = {getattr(v, factor) for v in trained if experiment.evaluated(v, task)} - {None}
@@ -132,7 +132,7 @@ def _over(experiment: Experiment, model: str, task: str, factor: str) -> Panels:
 
 
 def _over_steps(experiment: Experiment, model: str) -> Panels:
-    """What the task of the recipe's look said while models were trained."""
+    """The scores on the task of the recipe's look while models were trained."""
     recipe, look = experiment.recipe, experiment.recipe.look
     if look is None:
         return {}
@@ -154,11 +154,11 @@ def _over_steps(experiment: Experiment, model: str) -> Panels:
 
 
 def _deviation(values: list[float]) -> float:
-    """Over seeds; 0 of a single one."""
+    """The standard deviation over seeds; 0 for a single seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _dots(title: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
+def _dots(title: str, panels: Panels, records: Sequence[ResultRecord]) -> Figure:
     names = list(dict.fromkeys(label for panel in panels.values() for label in panel))
     count = len(panels)
     figure, frames = new_figure(2.4 + 2.1 * count, 0.7 + 0.34 * len(names), 1, count, sharey=True)
@@ -175,10 +175,10 @@ def _dots(title: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
         axes.margins(x=0.14)
         _frame(axes, column, "x")
     under = "mean and standard deviation over seeds; faint: each seed"
-    return titled(figure, title, under, map(part_of, of))
+    return titled(figure, title, under, map(part_of, records))
 
 
-def _lines(title: str, axis: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
+def _lines(title: str, axis: str, panels: Panels, records: Sequence[ResultRecord]) -> Figure:
     figure, frames = new_figure(1.0 + 2.5 * len(panels), 2.9, 1, len(panels))
     names = list(dict.fromkeys(label for panel in panels.values() for label in panel))
     for axes, (column, panel) in zip(frames, panels.items(), strict=True):
@@ -194,13 +194,13 @@ def _lines(title: str, axis: str, panels: Panels, of: Sequence[ResultRecord]) ->
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
     under = "mean over seeds; bands: standard deviation over seeds"
-    return titled(figure, title, under, map(part_of, of), key)
+    return titled(figure, title, under, map(part_of, records), key)
 
 
 def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Line2D]:
     means = np.array([np.mean(values) for values in line.values()])
     x = [place for place in line if place is not None]
-    if not x:  # the same wherever the factor stands
+    if not x:  # this training does not have the factor
         return [
             axes.axhline(float(means[0]), color=colour, linewidth=1.3, linestyle="--", label=label)
         ]
@@ -209,9 +209,9 @@ def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Li
     return axes.plot(x, means, f"{mark}-", color=colour, linewidth=1.6, markersize=4, label=label)
 
 
-def _frame(axes: Axes, column: Score, values: str) -> None:
-    """The heading of a panel, its lines, and a few ticks on the axis (``x`` or ``y``) of its values."""
+def _frame(axes: Axes, column: Score, value_axis: str) -> None:
+    """Give a panel its heading, grid lines, and a few ticks on the axis of its values (``x`` or ``y``)."""
     less = " (less is better)" if column.lower_is_better else ""
     axes.set_title(column.name + less, fontsize=9.5, color=MUTED, loc="center", pad=6)
     grid_lines(axes)
-    plain_ticks(axes.xaxis if values == "x" else axes.yaxis, column.lower_is_better)
+    plain_ticks(axes.xaxis if value_axis == "x" else axes.yaxis, column.lower_is_better)

@@ -21,7 +21,7 @@ OUTCOMES = {
     "holds": "Shown",
     "fails": "The opposite is shown",
     "not shown": "Not shown",
-    "cannot fail": "Claimed, but so that it cannot fail",
+    "cannot fail": "Claimed in a way that cannot fail",
 }
 
 
@@ -53,7 +53,7 @@ def index_text(folder: Path, experiments: Mapping[str, tuple[str, Experiment]]) 
     _, ended, after = rest.partition(END)
     if not begun or not ended:
         raise InputError(
-            f"{path} has no place for what is found; put these two lines where it should stand:\n{BEGIN}\n{END}"
+            f"{path} has no place for the generated text; put these two lines where it should stand:\n{BEGIN}\n{END}"
         )
     return before + section + after
 
@@ -65,14 +65,14 @@ def _section(experiments: Mapping[str, tuple[str, Experiment]]) -> str:
     compared: list[VersusBaseline] = []
     for name, (_, experiment) in experiments.items():
         recipe, claims = experiment.recipe, judge(experiment)
-        beside = [each for task in recipe.tasks for each in against_baselines(experiment, task)]
+        versus = [each for task in recipe.tasks for each in against_baselines(experiment, task)]
         judged += claims
-        compared += beside
+        compared += versus
         models |= dict.fromkeys(recipe.models)
         sentences = [f"**[{escape(name)}]({name}/{PAGE}): {escape(recipe.title)}**"]
         if experiment.missing:
             missing = len(experiment.missing)
-            sentences.append(f"Not finished: {missing} trainings are not there.")
+            sentences.append(f"Not finished: {missing} trainings are missing.")
         for outcome, heading in OUTCOMES.items():
             texts = [
                 f"{escape(each.claim.text)} ({escape(each.claim.task)})"
@@ -81,12 +81,12 @@ def _section(experiments: Mapping[str, tuple[str, Experiment]]) -> str:
             ]
             if texts:
                 sentences.append(f"{heading}: {'; '.join(texts)}.")
-        paragraphs.append(" ".join([*sentences, _compared(beside, "trainings")]).strip())
+        paragraphs.append(" ".join([*sentences, _compared(versus, "trainings")]).strip())
     hybrid = [each for each in compared if _mixes(each.variant) and not _mixes(each.baseline)]
     summary = (
         f"{counted(judged)} {_compared(hybrid, 'hybrid batches')}"
-        f" What is not shown may still be true: it is no sign of equality. All of it is of"
-        f" {', '.join(map(code, models))}, and says nothing of other models."
+        f" What is not shown may still be true: it is no sign of equality. All of this was measured on"
+        f" {', '.join(map(code, models))}, and says nothing about other models."
     )
     return "\n\n".join([summary, *paragraphs])
 
@@ -102,5 +102,5 @@ def _compared(compared: Sequence[VersusBaseline], what: str) -> str:
 
 
 def _mixes(variant: Variant) -> bool:
-    """Whether its batches are of both kinds; a share of 0 or 1 leaves one of them."""
+    """Whether some batches are monolingual and some cross-lingual: not with an alpha of 0 or 1."""
     return variant.strategy == HYBRID and variant.alpha not in (0, 1)

@@ -41,14 +41,14 @@ class Tested:
         return sum(change * sign > 0 for change in self.by_seed.values())
 
     def shown(self, sign: float) -> bool:
-        """Whether it differs in this direction: chance does not explain it, and every seed agrees."""
+        """Whether a difference in this direction is shown: it is significant, and every seed agrees."""
         right = self.p_holm < SIGNIFICANT and self.test.difference * sign > 0
         return right and self.agreeing(sign) == len(self.by_seed)
 
 
 @dataclass(frozen=True, slots=True)
 class VersusBaseline:
-    """A training beside a baseline, on one figure."""
+    """A training compared with a baseline by one score."""
 
     variant: Variant
     column: Score
@@ -73,7 +73,7 @@ class Judged:
     outcome: Outcome
     why: str
     against: Variant | None = None
-    """Of several rivals, the one that the evidence is weakest against."""
+    """The rival against which the evidence is weakest."""
     tested: Tested | None = None
 
 
@@ -87,7 +87,7 @@ def difference(
 ) -> Tested:
     """Second minus first, plus `shift`, over the seeds that both have."""
     before, after = (experiment.questions(variant, task) for variant in (first, second))
-    # A base that no seed changes was measured once, and stands beside every seed.
+    # A base that does not depend on the seed was measured once, and is compared with every seed.
     seeds = sorted(set(after if second.seeded else before) & set(before if first.seeded else after))
     if not seeds:
         raise NotComparableError(f"{task}: two trainings share no seed")
@@ -108,7 +108,7 @@ def difference(
 
 
 def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]:
-    """Every training beside each baseline that the recipe names; Holm's correction over all of them."""
+    """Every training compared with each baseline of the recipe; Holm's correction over all comparisons."""
     recipe, variants = experiment.recipe, experiment.recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
     comparisons = [
@@ -130,14 +130,14 @@ def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]
 def judge(experiment: Experiment) -> list[Judged]:
     """Every claim, for each model that it is about; Holm's correction counts all of them, testable or not."""
     recipe = experiment.recipe
-    asked = [
+    tests = [
         _ClaimTest(experiment, claim, model)
         for claim in recipe.claims
         for model in recipe.models
         if claim.better.model in (None, model)
     ]
-    corrected = holm([each.p for each in asked])
-    return [each.judged(float(p), len(asked)) for each, p in zip(asked, corrected, strict=True)]
+    corrected = holm([test.p for test in tests])
+    return [test.judged(float(p), len(tests)) for test, p in zip(tests, corrected, strict=True)]
 
 
 class _ClaimTest:
@@ -162,14 +162,16 @@ class _ClaimTest:
             self.tests[rival] = difference(experiment, rival, better, claim.task, column, shift)
         trained = [v for v in variants if v.trained]
         if claim.margin and set(trained) - {better, *rivals}:
-            beside = [v for v in rivals if not v.trained]
-            self.cannot_fail = _why_it_cannot_fail(experiment, claim, [*trained, *beside], column)
+            untrained = [v for v in rivals if not v.trained]
+            self.cannot_fail = _why_it_cannot_fail(
+                experiment, claim, [*trained, *untrained], column
+            )
 
     @property
     def p(self) -> float:
-        """Two-sided."""
+        """The two-sided p of the claim."""
         tests = self.tests.values()
-        # It has to be better than each; worse than one is enough, corrected for how many they are.
+        # It holds if it is better than every rival. It fails if it is worse than one: corrected for their number.
         holds = max((test.one_sided(self.sign) for test in tests), default=1.0)
         fails = len(tests) * min((test.one_sided(-self.sign) for test in tests), default=1.0)
         return min(1.0, 2 * min(holds, fails)) if tests else 1.0
@@ -186,7 +188,7 @@ class _ClaimTest:
     def _outcome(
         self, tests: Collection[Tested], least: Tested, family: int
     ) -> tuple[Outcome, str]:
-        """The outcome, and why; `least`: the test against the rival that the evidence is weakest against."""
+        """The outcome, and why; `least`: the test against the rival where the evidence is weakest."""
         if self.cannot_fail:
             return "cannot fail", self.cannot_fail
         seeds = len(least.by_seed)
@@ -207,12 +209,12 @@ class _ClaimTest:
 
 
 def _why_it_cannot_fail(
-    experiment: Experiment, claim: Claim, trained: Sequence[Variant], column: Score
+    experiment: Experiment, claim: Claim, variants: Sequence[Variant], column: Score
 ) -> str:
-    """Why a claim could not fail: all trainings of its model, and what it is set against, lie within its margin; empty if
+    """Why a claim cannot fail: the means of all trainings of its model and of its rivals lie within its margin; empty if
     they do not.
     """
-    values = [experiment.values(variant, claim.task, column) for variant in trained]
+    values = [experiment.values(variant, claim.task, column) for variant in variants]
     means = [float(np.mean(by_seed)) for by_seed in values if by_seed]
     spread = max(means) - min(means)
     if spread > claim.margin:
@@ -226,7 +228,7 @@ def _why_not_testable(
     """Why a claim cannot be tested yet, or at all; empty if it can."""
     lacking = [cell for cell in experiment.lacking(task) if cell.variant in variants]
     if lacking:
-        return f"{len(lacking)} of its trainings are not there, or not evaluated on {task}"
+        return f"{len(lacking)} of its trainings are missing, or not evaluated on {task}"
     if len(experiment.recipe.seeds) < 2:
         return "one seed shows nothing: the next one may say the opposite"
     results = [result for v in variants for result in experiment.evaluated(v, task).values()]

@@ -31,9 +31,9 @@ class Experiment:
     records: Mapping[Cell, CellRecord]
     """The finished cells."""
     results: Mapping[tuple[Cell, str], Result]
-    """By cell and task; a task may have been left out for now."""
+    """By cell and task; a finished cell may not be evaluated on every task yet."""
     _questions: dict[tuple[Variant, str], dict[int, Questions]] = field(default_factory=dict)
-    """What `questions` has read."""
+    """The files that `questions` has read."""
 
     @cached_property
     def missing(self) -> list[Cell]:
@@ -54,7 +54,7 @@ class Experiment:
         }
 
     def values(self, variant: Variant, task: str, column: Score) -> list[float]:
-        """One figure of a variant, a value a seed."""
+        """One score of a variant, a value for each seed."""
         results = sorted(self.evaluated(variant, task).items())
         values = (column.value(result.record) for _, result in results)
         return [value for value in values if value is not None]
@@ -92,9 +92,9 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
         for task in recipe.tasks
         if (cell_folder(folder, cell) / task / RESULT_FILE).is_file()
     }
-    remedy = f"remove what is older from {folder / RESULTS} and run the experiment again"
+    remedy = f"remove the older results from {folder / RESULTS} and run the experiment again"
     for task, encoding in product(recipe.tasks, {c.variant.encoding for c in records}):
-        # Vectors that are kept in another dtype are what is compared between encodings.
+        # Only results of one encoding must agree: encodings differ in dtype, and that is what is compared.
         alike = [r for (c, t), r in results.items() if (t, c.variant.encoding) == (task, encoding)]
         if alike:
             require_comparable(alike, False, remedy)

@@ -1,4 +1,4 @@
-"""Which stored results are ranked, and how: a board a task or choice of its languages, a row an encoder."""
+"""Which results are ranked, and how: a board for each task or choice of its languages, a row for each encoder."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from xlir_bench.results.store import result_files
 from xlir_bench.results.values import QueryValues
 
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
-"""A board is in the order of its main measure in the hardest kind of setting that the task has."""
+"""Encoders are ranked by the main measure in the first of these kinds of setting (the hardest first) that a task has."""
 LESS = {option.name for option in options_of(RunOptions) if option.partial}
-"""Options that leave something of a task out; what other options change is never ranked."""
+"""Options that leave out a part of a task. Results that are partial because of other options are never ranked."""
 NAMED_LANGUAGES = 11
-"""A title names no more languages than these."""
+"""If there are more languages than this, a title says only how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,22 @@ class Entry:
     file: str
     """The name of its own page, without ending."""
     name: str
-    """As it is shown: with its slug where two encoders have one name."""
+    """The encoder's name as it is shown: with the slug if two encoders have the same name."""
     standings: Mapping[Score, Standing] = field(default_factory=dict)
     """The range of ranks it may have; empty where nothing was tested."""
     untested: str | None = None
     """Why it was not tested, where others were."""
     forms: Mapping[str, Path] = field(default_factory=dict)
-    """Where its results of the same questions in another form lie, by form."""
+    """The folders of its results with the same questions in another form, by form."""
 
     def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
         return self.record.average(kind, self.record.main_measure)
 
     def values(self, measures: Iterable[str]) -> Iterator[tuple[str, QueryValues]]:
-        """These measures and the rank distance, query by query; nothing where no ranks are kept.
+        """These measures and the rank distance, query by query; nothing if no ranks are stored.
 
-        They are read again, and freed afterwards: the ranks of all results at once may not fit into memory.
+        Ranks are read from disk at each call and freed afterwards: those of all results may not fit into memory.
         """
         result = Result.load(self.folder)
         if result.has_values:
@@ -86,7 +86,7 @@ class TaskBoard:
 
     @property
     def title(self) -> str:
-        """The task's; of a part, with its languages and what else makes it one."""
+        """The title of the task; for a part of it, with the languages and the other options that make it a part."""
         task, langs = self.first.task, self.first.options.langs
         few = len(langs) <= NAMED_LANGUAGES
         named = (" ".join(langs) if few else f"{len(langs)} languages") if langs else ""
@@ -105,7 +105,7 @@ class TaskBoard:
 
     @property
     def ranked_by(self) -> Kind:
-        """The hardest kind of setting that it has."""
+        """The hardest kind of setting that the board has: its order is that of `main` there."""
         return next(kind for kind in RANKED_BY if kind in self.kinds)
 
     @cached_property
@@ -115,7 +115,7 @@ class TaskBoard:
 
     @property
     def reported(self) -> ReportedTask:
-        """What papers report of it; nothing of a part."""
+        """What papers report on the task; empty if this is a part of it."""
         name, nothing = self.first.task.name, ReportedTask({})
         return nothing if self.is_part else reported_tasks().get(name, nothing)
 
@@ -163,10 +163,10 @@ class Board:
     """Everything that was found in the results folders."""
 
     tasks: tuple[TaskBoard, ...]
-    """Whole ones first, and of these the largest: page and index open with it."""
+    """Whole tasks first, then by number of settings: the pages begin with the largest whole task."""
     left_out: tuple[LeftOut, ...]
     unreadable: tuple[str, ...]
-    """A line for each file that is no result, with its path: for messages, not for a page."""
+    """A line for each file that cannot be read, with its path: for messages, not for a page."""
 
 
 class _Key(NamedTuple):
@@ -174,7 +174,7 @@ class _Key(NamedTuple):
 
     task: str
     langs: tuple[str, ...]
-    """Empty where the task was run in all."""
+    """Empty if all languages were run."""
     digest: str
     data: str
     """Digest of the data that was read."""
@@ -192,7 +192,7 @@ class _Key(NamedTuple):
 
 
 def _besides_languages(record: ResultRecord) -> dict[str, str]:
-    """What was left out of a task, but for languages, in words."""
+    """What was left out of a task besides languages, in words, by option."""
     return {name: words for name, words in record.options.part.items() if name in LESS - {"langs"}}
 
 
@@ -207,7 +207,7 @@ def read_board(
     A file that cannot be read is named in `unreadable`; with `strict` it is an error.
     """
     results, unreadable = _read(paths)
-    newest, left_out = _newest_full_runs(results)
+    newest, left_out = _newest_runs(results)
     groups: dict[_Key, list[Result]] = {}
     for result in newest:
         groups.setdefault(_Key.of(result.record), []).append(result)
@@ -247,23 +247,23 @@ def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
     return results, unreadable
 
 
-def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
-    """What is ranked, the newest of each encoder and task; and what is not."""
+def _newest_runs(results: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
+    """The results that are ranked, the newest of each encoder on each board; and those that are not."""
     newest: dict[tuple[_Key, str], Result] = {}
     left_out = []
-    # A part in more than its languages is ranked where nothing else of its task can be.
+    # A run that leaves out more than languages is ranked only if no other run of its task can be.
     whole = {
         result.record.task.name
         for result in results
         if not _besides_languages(result.record) and not _why_not_ranked(result)
     }
-    # By what the files say, not by where they lie: the same results anywhere give the same board.
+    # The order depends on what files say, not on where they are: the same results give the same board anywhere.
     for result in sorted(results, key=lambda r: (r.record.created, r.record.model_dump_json())):
         record, reason = result.record, _why_not_ranked(result, whole)
         if reason is None:
             key = (_Key.of(record), record.encoder.slug)
             if newest.get(key, result).record != record:
-                reason = "an older run of a ranked one"
+                reason = "an older run: the newer one is ranked"
             newest[key] = result
         if reason is not None:
             left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
@@ -271,7 +271,7 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
 
 
 def _by_form(results: Sequence[Result]) -> dict[tuple[_Key, str], dict[str, Path]]:
-    """By board and encoder: the newest results that differ in the form of the questions alone, by form."""
+    """By board and encoder, the newest results that differ only in the form of the questions, by form."""
     folders: dict[tuple[_Key, str], dict[str, Path]] = {}
     for result in sorted(results, key=lambda r: r.record.created):
         record, form = result.record, result.record.options.query_form
@@ -283,7 +283,10 @@ def _by_form(results: Sequence[Result]) -> dict[tuple[_Key, str], dict[str, Path
 
 
 def _why_not_ranked(result: Result, whole: Collection[str] = ()) -> str | None:
-    """Why a result cannot be ranked; None if it can. `whole`: tasks of which no more parts are."""
+    """Why a result cannot be ranked; None if it can.
+
+    `whole`: tasks with results that leave out nothing, or only languages; other parts of these tasks are not ranked.
+    """
     record, options = result.record, result.record.options
     part = {name: words for name, words in options.part.items() if name != "candidate"}
     less = _besides_languages(record)
@@ -298,11 +301,11 @@ def _why_not_ranked(result: Result, whole: Collection[str] = ()) -> str | None:
 
 
 def _has_other_options(folder: str, record: ResultRecord) -> bool:
-    """Whether a folder's name is that of a run with more options than languages (seed, measures)."""
+    """Whether a folder's name says that the run had other options than languages, such as a seed or measures."""
     if "~" not in folder:
         return False
     task, langs = record.task.name, list(_Key.of(record).langs)
-    # As `run` and as `export result` name the folder of a run of these languages.
+    # The names that `run` and `export result` give to the folder of a run of these languages.
     names = [result_folder(Path(), "", task, {"langs": langs}).name]
     if part_of(record) == f"languages {' '.join(langs)}":
         names.append(named(record))
@@ -311,7 +314,7 @@ def _has_other_options(folder: str, record: ResultRecord) -> bool:
 
 
 def _task_files(groups: Mapping[_Key, Sequence[Result]]) -> dict[_Key, str]:
-    """A file name for each board: a digest shows where a task has several.
+    """A file name for each board; if a task has several boards, some names have a digest.
 
     The plain name goes to full runs, then to the highest version, then to the digest with the most results.
     """
@@ -358,7 +361,7 @@ def _rows(results: Sequence[Result]) -> list[Entry]:
 
 
 def _with_standings(rows: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
-    """The rows with the ranks that tests of every pair allow; and a line for each whose tables are damaged."""
+    """The rows with the ranks that tests of every pair allow; and a line for each row whose tables are damaged."""
     values: dict[str, dict[str, QueryValues]] = {}
     untested: dict[str, str] = {}
     damaged: list[str] = []

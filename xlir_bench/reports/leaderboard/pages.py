@@ -42,8 +42,8 @@ from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
 
 RANKED = (
-    "Full runs are ranked, and runs of some languages that are full in all else: each choice of languages by itself."
-    " Other parts of a task are ranked only where nothing else of it is."
+    "Full runs are ranked. Runs that leave out only languages are ranked too, each choice of languages by itself. Other"
+    " partial runs of a task are ranked only if the task has none of these."
 )
 AS_CODE = ("revision", "query prompt", "passage prompt", "weights", "fingerprint", "task digest")
 ABSENT = ("none", "-")
@@ -51,7 +51,7 @@ COSTS = (
     "query ms", "p95", "p99", "queries/s", "passages/s", "bytes a vector", "index size", "parameters", "weights",
     "load", "machine",
 )  # fmt: skip
-"""What of an encoder's costs stands beside those of others."""
+"""The costs by which the page of a task compares encoders."""
 CHOSEN = "†"
 """Marks an encoder whose settings were chosen on the task."""
 
@@ -63,9 +63,9 @@ def leaderboard_texts(
     questions: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
+    """Every page by its path: README.md, published.md, a page for each task and for each encoder on it, index.html.
 
-    Pages of tasks show their figures; index.html has the questions of tasks, by file.
+    `questions`: what index.html shows of the questions of each task, by the task's file name.
     """
     texts = {"README.md": _index_page(board), "published.md": _published_page(board)}
     for task in board.tasks:
@@ -78,7 +78,7 @@ def leaderboard_texts(
 
 
 def _page(title: str, parts: Iterable[str | Block]) -> str:
-    """A whole page: marker, title, parts, and what made it."""
+    """A whole page: marker, title, parts, and the command that made it."""
     first = f"<!-- {MARKER}: changes here are overwritten -->"
     last = (
         f"---\n\nMade by `xlir-bench leaderboard` (xlir-bench {__version__}) from stored results."
@@ -167,7 +167,7 @@ def _encoder_page(task: TaskBoard, row: Entry) -> str:
 
 
 def _published_page(board: Board) -> str:
-    """published.md: every reported figure; the measured ones of the same task stand above them."""
+    """published.md: every reported score, below the measured ones of the same task."""
     boards = {task.first.task.name: task for task in reversed(board.tasks) if not task.is_part}
     parts: list[str | Block] = [
         "[All tasks](README.md)",
@@ -191,7 +191,7 @@ def _published_page(board: Board) -> str:
 def _published_table(
     task: ReportedTask, measured: Sequence[Entry], places: Mapping[str, Place]
 ) -> Table:
-    """A column a place, by its heading."""
+    """`places`: the score and language of each column, by its heading."""
     columns = [column for column, _ in places.values()]
     rows: list[list[str]] = []
     for row in measured:
@@ -289,20 +289,20 @@ def _legend(task: TaskBoard) -> str:
         f" {escape(task.first.task.cluster)} ({task.first.task.clusters:,} of them).",
         "Rank distance is a language bias, lower is better: how far apart the answers to one question"
         " in the several languages stand in the pool. Recall belongs to the kind on its left.",
-        "Texts/s is of the machine that each result was made on: no comparison of encoders"
-        " unless it was the same.",
+        "Texts/s depends on the machine that made each result: it compares encoders only if"
+        " the machine was the same.",
     ]
     return bullets(filter(None, [*lines, _chosen(task)]))
 
 
 def _chosen(task: TaskBoard) -> str:
-    """What the mark of some encoders says; nothing where none has it."""
+    """What the mark beside an encoder means; empty if no encoder has it."""
     marked = any(row.record.chosen_on_task for row in task.rows)
     return f"{CHOSEN}: {tables.CHOSEN_ON_IT}." if marked else ""
 
 
 def _standings(task: TaskBoard) -> list[str | Block]:
-    """The ranks that each encoder may have, and who cannot be told apart."""
+    """The ranks that each encoder may have, and which encoders cannot be told apart."""
     sentences = standings_explained(task)
     if not sentences or len(task.rows) < 2:
         return []
@@ -326,7 +326,7 @@ def _ranks(row: Entry, column: Score) -> str:
 
 
 def _costs(task: TaskBoard) -> list[str | Block]:
-    """What the encoders cost in use; nothing where none was profiled."""
+    """What the encoders cost in use; empty if none was profiled."""
     if not any(row.record.profile.cost for row in task.rows):
         return []
     rows: list[list[object]] = []
@@ -335,10 +335,10 @@ def _costs(task: TaskBoard) -> list[str | Block]:
         cells = ({} if cost is None else first_costs(cost)) | {"parameters": parameters}
         rows.append([i, _link(task, row), *(cells.get(column, "") for column in COSTS)])
     reading = (
-        "Of whole vectors and exact search, one query encoded and searched for in the pool of all languages (p50,"
-        " p95, p99); queries/s in batches. Only figures of one machine can be compared. Other dtypes, fewer"
-        " dimensions and other indexes stand on the encoders' pages. Made by `xlir-bench profile`; blank where"
-        " it was not run."
+        "With whole vectors and exact search. Query ms (the median) and p95 are of encoding one query and searching"
+        " the pool of all languages for it, queries/s is of batches. Only figures of one machine can be compared."
+        " Other dtypes, fewer dimensions and other indexes are on the encoders' pages. Made by `xlir-bench profile`;"
+        " blank where it was not run."
     )
     return ["## What it costs", Table(["#", "encoder", *COSTS], rows, text=2), reading]
 
@@ -352,7 +352,7 @@ def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:
 
 
 def _forms_table(plain: Path, forms: Mapping[str, Path]) -> Table:
-    """The change of the main measure with its interval, a row a kind of setting and query language, a column a form."""
+    """The change of the main measure with its interval: a row for each kind and query language, a column for each form."""
     result = Result.load(plain)
     measure = result.record.main_measure
     values = result.values(measure)

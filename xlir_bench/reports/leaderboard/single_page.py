@@ -1,6 +1,6 @@
-"""index.html: one page that needs no other file, and in which names from outside are only text.
+"""index.html: one page that needs no other file. Names from outside get into it as text only, never as HTML.
 
-It may have the questions that encoders fail and answer, with texts of data that is at hand.
+If the data is at hand, it can show the questions that encoders answer worst and best, with their texts.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ SCRIPTS = (
     "main.js",
 )
 MANY = 40
-"""From so many languages on, pairs of them have intervals of the main measure alone: they are most of the page."""
+"""With more languages than this, pairs of them have intervals of the main measure only: these are most of the page."""
 WORST, BEST = 20, 5
-"""How many are shown of an encoder and language."""
+"""How many questions are chosen for each encoder and language: the worst and the best answered."""
 MOST = 20_000
-"""Fewer, where encoders and languages are so many that more than these would be shown."""
+"""Fewer are chosen where the questions of all encoders and languages would be more than this."""
 LONGEST = 300
-"""Characters of a text."""
+"""Texts are cut after this many characters."""
 _Question = tuple[str, str]
-"""Language and id."""
+"""The language and id of a question."""
 Bounds = tuple[float, float]
 _Setting = tuple[str, str, str, int, int, float]
 """Kind, languages of the query and the passages (``*``: the pool), queries, candidates, map by chance."""
 Intervals = Mapping[tuple[str, str] | None, Bounds]
-"""Of settings by query and passage language (``*``: the pool), and of their mean under None."""
+"""The intervals of settings by query and passage language (``*``: the pool), and under None that of their mean."""
 
 
 def html_page(
@@ -62,7 +62,10 @@ def html_page(
     questions: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """The page, with the questions of tasks (by file) where there are some; its content security policy allows its own script and style, by digest, and nothing else."""
+    """The page. `questions`: see `question_data`, by the file name of the task.
+
+    Its content security policy allows its own script and style, by digest, and nothing else.
+    """
     style = "\n" + _asset("page.css")
     script = '\n"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
     policy = [
@@ -88,7 +91,7 @@ def html_page(
         "@DATA@": inert_json(rounded({"version": __version__, "tasks": tasks})),
         "@SCRIPT@": script,
     }
-    # In one pass, so that text of one part is never taken for the place of another.
+    # In one pass, so that a text such as @DATA@ within one part is not replaced by another part.
     return re.sub("|".join(parts), lambda match: parts[match[0]], _asset("page.html"))
 
 
@@ -154,7 +157,7 @@ def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     shown = [record.main_measure] if many else record.options.measures
     try:
         bounds = {measure: _bounds(values) for measure, values in row.values(shown)}
-    except InputError:  # the board reports it already
+    except InputError:  # `read_board` has reported the damaged table
         bounds = {}
     data: dict[str, Any] = {
         "id": row.file,
@@ -228,17 +231,17 @@ def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """What an encoder made of every question."""
+    """How an encoder answered every question."""
 
     values: Mapping[_Question, float]
     ranks: Mapping[_Question, int]
-    """Of the first answer; 0: none was retrieved."""
+    """The rank of the first answer; 0: none was retrieved."""
     answers: Mapping[_Question, tuple[str, str]]
-    """Language and id of an answer, in the question's own language where there is one."""
+    """The language and id of an answer, in the question's own language if there is one."""
 
     @classmethod
     def of(cls, result: Result, measure: str, kind: Kind) -> _Answered:
-        asked = result.values(measure).by_question([kind])
+        by_question = result.values(measure).by_question([kind])
         ranks = result.table("ranks").to_pandas()
         ranks = ranks[ranks["kind"] == kind.value]
         answers: dict[_Question, tuple[str, str]] = {}
@@ -250,11 +253,12 @@ class _Answered:
                 answers[question] = answer_lang, answer
             both = filter(None, (first.get(question), rank))
             first[question] = min(both, default=0)
-        return cls({question: mean for question, (mean, _) in asked.items()}, first, answers)
+        means = {question: mean for question, (mean, _) in by_question.items()}
+        return cls(means, first, answers)
 
 
 def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
-    """For the page: of each language the questions that some encoder fails or answers best, and what all made of them."""
+    """For index.html: in each language the questions that some encoder answers worst or best, with the values of all."""
     kind = board.ranked_by
     results = (Result.load(row.folder) for row in board.rows)
     answered = [_Answered.of(r, board.main, kind) if r.has_values else None for r in results]
@@ -262,13 +266,13 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
     share = MOST // max(1, len(board.rows) * len(board.langs))
     worst, best = (max(1, min(most, share * most // (WORST + BEST))) for most in (WORST, BEST))
     chosen = {
-        lang: sorted({a for each in known for a in _extremes(each.values, lang, worst, best)})
+        lang: sorted({q for each in known for q in _extremes(each.values, lang, worst, best)})
         for lang in board.langs
     }
-    answers = {asked: answer for each in known for asked, answer in each.answers.items()}
-    all_chosen = [asked for of_lang in chosen.values() for asked in of_lang]
-    questions = _texts(collection.queries, all_chosen)
-    passages = _texts(collection.passages, (answers[a] for a in all_chosen if a in answers))
+    answers = {question: answer for each in known for question, answer in each.answers.items()}
+    all_chosen = [question for questions in chosen.values() for question in questions]
+    question_texts = _texts(collection.queries, all_chosen)
+    answer_texts = _texts(collection.passages, (answers[q] for q in all_chosen if q in answers))
     return {
         "kind": kind,
         "worst": worst,
@@ -276,15 +280,15 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
         "byLang": {
             lang: [
                 {
-                    "id": asked[1],
-                    "text": questions.get(asked, ""),
-                    "answer": passages.get(answers.get(asked, ("", "")), ""),
-                    "values": [e and e.values.get(asked) for e in answered],
-                    "ranks": [e and e.ranks.get(asked) for e in answered],
+                    "id": question[1],
+                    "text": question_texts.get(question, ""),
+                    "answer": answer_texts.get(answers.get(question, ("", "")), ""),
+                    "values": [each and each.values.get(question) for each in answered],
+                    "ranks": [each and each.ranks.get(question) for each in answered],
                 }
-                for asked in of_lang
+                for question in questions
             ]
-            for lang, of_lang in chosen.items()
+            for lang, questions in chosen.items()
         },
     }
 
@@ -292,17 +296,17 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
 def _extremes(
     values: Mapping[_Question, float], lang: str, worst: int, best: int
 ) -> list[_Question]:
-    """The questions of a language with the lowest values, and with the highest; of equals the first by id."""
-    asked = sorted(question for question in values if question[0] == lang)
-    lowest = sorted(asked, key=lambda question: values[question])
-    highest = sorted(asked, key=lambda question: -values[question])
+    """The questions of a language with the lowest values and with the highest; those with equal values by id."""
+    of_lang = sorted(question for question in values if question[0] == lang)
+    lowest = sorted(of_lang, key=lambda question: values[question])
+    highest = sorted(of_lang, key=lambda question: -values[question])
     return [*lowest[:worst], *highest[:best]]
 
 
 def _texts(
     by_lang: Mapping[str, Any], wanted: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """The beginnings of these texts, by language and id."""
+    """The wanted texts, cut to `LONGEST`, by language and id."""
     ids: dict[str, set[str]] = {}
     for lang, name in wanted:
         ids.setdefault(lang, set()).add(name)

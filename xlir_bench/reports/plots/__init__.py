@@ -55,7 +55,7 @@ def draw(
     measure: str | None = None,
     options: DrawOptions | None = None,
 ) -> Figure:
-    """A picture of one of the `PICTURES`; by default of map, and ``alignment`` of the margin."""
+    """One of the `PICTURES`. By default it shows map; ``alignment`` shows the margin."""
     if kind not in PICTURES:
         raise UnknownNameError("kind of plot", [kind], PICTURES)
     if not records:
@@ -82,7 +82,7 @@ def draw(
 
 
 def board_figures(board: Board) -> Iterator[Drawing]:
-    """The figures of a leaderboard: of each task that was run whole its best encoder, its best two, or all."""
+    """The figures of a leaderboard: for each task that was run in full, of its best encoder, its best two, or all."""
     for task in board.tasks:
         if task.is_part:
             continue

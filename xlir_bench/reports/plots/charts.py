@@ -1,4 +1,4 @@
-"""A measure against something else: rank distance, training steps, cost, or the same on a reference task."""
+"""A measure against something else: rank distance, training steps, cost, or the same measure of a reference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 
 LEAST_MAP_SPAN = 0.02
-"""An axis of map is at least so long: variants that differ by less look as near as they are."""
+"""An axis of map spans at least this much, so that small differences look small."""
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -80,7 +80,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
 
 
 def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
-    """A measure by kind over results: by number where names end in one, else in the order given."""
+    """A measure of several results, by kind of setting: by step if only a number in their names differs, else as given."""
     ends = [re.fullmatch(r"(.*?)(\d+)(\D*)", r.encoder.name, re.DOTALL) for r in records]
     steps = [int(end[2]) for end in ends if end]
     stems = {end[1] + end[3] for end in ends if end}
@@ -103,7 +103,7 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         ]
         if not parts:
             continue
-        # Models of one training are joined; others have nothing between them.
+        # Checkpoints of one training are joined by a line; other models are not.
         xs, means = [x + (0 if numbered else 0.14 * (n - 1)) for x, _ in parts], [p.mean for _, p in parts]  # fmt: skip
         mark = KIND_MARKS[kind] + ("-" if numbered else "")
         key += axes.plot(
@@ -140,7 +140,7 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
 
 
 def _thin_out(axes: Axes) -> None:
-    """Take away labels that would run into the one before them; the last one stays."""
+    """Hide labels that would overlap another; the last one stays."""
     laid_out(axes)
     labels = axes.xaxis.get_majorticklabels()
     boxes = [label.get_window_extent().padded(2) for label in labels]
@@ -153,7 +153,7 @@ def _thin_out(axes: Axes) -> None:
 
 
 def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
-    """Kinds at the ends of their lines, moved apart where they would touch."""
+    """Write each kind at the end of its line, moved apart where two would touch."""
     low, high = axes.get_ylim()
     gap = (high - low) * 0.055
     at = -float("inf")
@@ -227,7 +227,7 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
     """A line for each encoder and task, a mark for each kind of setting, bars for the intervals."""
     shown = [shift for shift in shifts if shift.change is not None]
     if not shown:
-        raise InputError("nothing to draw: no task stands beside its reference")
+        raise InputError("nothing to draw: no result has a change from its reference")
     lines = list(dict.fromkeys((s.encoder, s.task) for s in shown))
     names = {(s.encoder, s.task): visible(f"{s.name}, {s.task}") + (" (a part)" if s.part else "") for s in shown}  # fmt: skip
     place = {line: len(lines) - n for n, line in enumerate(lines)}
@@ -249,8 +249,8 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_yticks(list(place.values()), [names[line] for line in place])
     axes.set_ylim(0.4, len(lines) + 0.6)
-    axes.set_xlabel(f"{visible(measure)}, times that of {visible(beside)} (log scale)")
+    axes.set_xlabel(f"{visible(measure)} as a multiple of that of {visible(beside)} (log scale)")
     _log_ticks(axes.xaxis, lambda ratio: f"×{ratio:.3g}")
     grid_lines(axes)
     under = "bars are 95 % intervals; ×1 is no change"
-    return titled(figure, f"Beside {visible(beside)}", under, key=key)
+    return titled(figure, f"Compared with {visible(beside)}", under, key=key)

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 MARGIN = "margin"
 RAMP = ("#f2f6fa", "#b9cde0", "#7f9fc1", "#44719f", "#062b55")
-"""One hue, light to dark: the same to any colour vision, and in grey."""
+"""One hue, light to dark: it reads the same with any colour vision, and in grey."""
 SIDES = ("#a84a00", "#e5a572", "#f6f6f4", "#86b0dc", "#0b5aa8")
-"""From what is less to what is more, even in the middle."""
+"""For differences: below 0, neutral at 0, above 0."""
 SHORT = 5
 """Codes of languages with more characters are turned, so that columns do not run into each other."""
 COLOURS = ("#b3bac4", ACCENT, "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
-"""One for each result: grey for the one that the others started from; the rest are Okabe and Ito's, except ours."""
+"""One for each result: grey for the first, with which the others are compared, then our accent and Okabe and Ito's."""
 OWN_FIRST = "same_language_preference"
 
 
@@ -100,7 +100,7 @@ def alignment_figures(record: ResultRecord) -> list[str]:
     kinds = list(translations(record.alignment).values())
     if not kinds:
         raise InputError(
-            f"{visible(record.encoder.name)} says nothing of translations: xlir-bench run --alignment measures them, if there are any"
+            f"{visible(record.encoder.name)} has no alignment of translations: xlir-bench run --alignment measures it if the task has any"
         )
     return [MARGIN, *next(iter(kinds[0].values())).recall]
 
@@ -217,7 +217,7 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
 def _marks(
     axes: Axes, rows: Sequence[str], results: Sequence[Mapping[str, float]], names: Sequence[str]
 ) -> list[Artist]:
-    """A mark for each result in each row, joined by a line; one of each for a key."""
+    """Draw a mark for each result in each row, joined by a line; returns the marks for a key."""
     grid_lines(axes)
     key: list[Artist] = []
     for y, lang in enumerate(rows):
@@ -234,7 +234,7 @@ def _marks(
 
 
 def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
-    """The languages of the ten best passages by query language, above their share of the pool."""
+    """The languages of the ten best passages by query language, and below these their shares of the pool."""
     name = "top10_language_share"
     if missing := [visible(record.encoder.name) for record in records if name not in record.bias]:
         raise InputError(f"{', '.join(missing)}: no multilingual setting, so no top 10")
