@@ -21,7 +21,7 @@ from xlir_bench.options.stating import Option, build, options_of
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Silent
-from xlir_bench.reports.leaderboard.board import LESS
+from xlir_bench.reports.leaderboard.board import LEAVES_OUT
 from xlir_bench.reports.pairing import require_comparable
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -56,7 +56,7 @@ def test_a_run_with_another_value_is_of_a_part_says_so_and_can_be_asked_again(
     stored = options_part(asked, task, collection, measures)
     assert stored.part.keys() == {option.name} - MOVES_NO_SCORE
     assert stored.asked_again(full).part(task) == asked.part(task)
-    assert (option.name in LESS) == option.partial
+    assert (option.name in LEAVES_OUT) == option.partial
 
 
 @pytest.mark.parametrize("option", marked(RunOptions), ids=lambda option: option.name)

@@ -1,4 +1,4 @@
-"""How well the vectors of the languages are aligned (whether translations are near each other): of one result, of trainings."""
+"""How well the vectors of the languages are aligned: whether translations are near each other, in results and trainings."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def languages(part: AlignmentPart) -> list[str]:
 
 
 def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
-    """The alignment by language pair of ``questions``, and of the passages that are their ``answers``; without a kind of text
-    that has no translations.
+    """The alignment by language pair, of ``questions`` and of the passages that are their ``answers``.
+
+    Texts without translations are left out.
     """
     kinds = {"questions": part.questions, "answers": part.answers}
     return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}

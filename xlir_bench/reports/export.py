@@ -61,7 +61,7 @@ SCORES = ".eval_results"
 def write(
     form: str, results: Sequence[Result], output: Path, dataset: str | None = None
 ) -> list[Path]:
-    """Write results in one of the `FORMATS`; returns the files. `dataset`: the hub's data set of the tasks, only for ``hf``."""
+    """Write results in one of the `FORMATS`; returns the files. `dataset`: the hub's data set of the tasks, for ``hf`` only."""
     if form not in FORMATS:
         raise UnknownNameError("export format", [form], FORMATS)
     if form == "hf" and dataset is None:
@@ -101,11 +101,11 @@ def _mteb(results: Sequence[Result], output: Path) -> list[Path]:
         revision = encoder.fingerprint.removeprefix("sha256:")[:16]
         revision += "-dot" * encoder.slug.endswith("~dot")
         folder = output / name.replace("/", "__") / revision
-        about = mteb_record(result)
-        path = folder / f"{about['task_name']}.json"
+        contents = mteb_record(result)
+        path = folder / f"{contents['task_name']}.json"
         if path in written:
             raise InputError(f"two results would both be {path}; export them to two folders")
-        written[path] = about
+        written[path] = contents
         known: dict[str, Any] = {
             "name": name, "revision": revision, "n_parameters": encoder.parameters,
             "max_tokens": encoder.max_tokens, "embed_dim": encoder.dimension, "framework": [],
@@ -195,9 +195,9 @@ def model_card(results: Sequence[Result]) -> str:
     for record in (result.record for result in results):
         part = f"; {part_of(record)}" if part_of(record) else ""
         for row in (row for row in rows_of(record) if row["level"] == "kind"):
-            made = f"xlir-bench {_version(record)}"
+            made_by = f"xlir-bench {_version(record)}"
             if row["low"] is not None:
-                made += f", 95 % interval {row['low']:.4f} to {row['high']:.4f}"
+                made_by += f", 95 % interval {row['low']:.4f} to {row['high']:.4f}"
             scores.append(EvalResult(
                 task_type="text-retrieval",
                 task_name="Retrieval",
@@ -207,7 +207,7 @@ def model_card(results: Sequence[Result]) -> str:
                 dataset_split="test",
                 dataset_revision=record.task.digest,
                 metric_type=row["measure"],
-                metric_name=f"{row['measure']} ({made})",
+                metric_name=f"{row['measure']} ({made_by})",
                 metric_value=row["value"],
                 verified=None,
             ))  # fmt: skip
@@ -274,13 +274,13 @@ def eval_yaml(results: Sequence[Result], output: Path) -> list[Path]:
         raise InputError("eval.yaml is made from full runs, and all of these are partial")
     ids = [_task_id(name, kind) for name, record in full.items() for kind in record.summary]
     titles = ", ".join(record.task.title for record in full.values())
-    about = {
+    contents = {
         "name": titles,
         "description": f"Retrieval within a language, across languages and from a pool of all languages: {titles}.",
         "evaluation_framework": "xlir-bench",
         "tasks": [{"id": each, "config": "default", "split": "test"} for each in ids],
     }
-    write_file(output / "eval.yaml", _yaml(about))
+    write_file(output / "eval.yaml", _yaml(contents))
     return [output / "eval.yaml"]
 
 

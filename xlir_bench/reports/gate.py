@@ -226,9 +226,9 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
 
     def urgency(finding: Finding) -> tuple[float, ...]:
         """Small for what to list first: the worst outcome, rules that decide, the smallest p, the largest change."""
-        over = abs(finding.change) / (finding.allowed or 1.0)
+        excess = abs(finding.change) / (finding.allowed or 1.0)
         worst_first = -list(Outcome).index(finding.outcome)
-        return worst_first, not finding.decides, finding.p_holm or 0.0, -over
+        return worst_first, not finding.decides, finding.p_holm or 0.0, -excess
 
     return sorted(findings, key=urgency), notes
 

@@ -96,9 +96,8 @@ def _detectable_losses(verdict: Verdict) -> Table:
     """The smallest loss that each rule finds in 95 % of cases, and how many clusters would show the allowed one."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(verdict.findings, key=lambda finding: finding.rule):
-        if (
-            not finding.floor
-        ):  # a test over a whole kind has its own row, the other tests of a rule share one
+        if not finding.floor:
+            # A test over a whole kind has a row of its own; the other tests of a rule share one.
             subject = "" if "," in finding.subject else finding.subject
             groups.setdefault((finding.rule, subject), []).append(finding)
     rows = []
@@ -199,8 +198,8 @@ def _sentence(finding: Finding) -> str:
     sentence = f"{rule}: {baseline} to {candidate}, {change} (95 % {interval}), allowed {allowed}, p (Holm) {p}"
     if finding.outcome != Outcome.UNDECIDED:
         return sentence
-    seen = finding.visible
-    loss = "no loss" if seen is None else f"a loss of {written(finding.measure)(seen)}"
+    visible = finding.visible
+    loss = "no loss" if visible is None else f"a loss of {written(finding.measure)(visible)}"
     return f"{sentence}; in 95 % of cases this test finds {loss}"
 
 

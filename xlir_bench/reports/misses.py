@@ -64,7 +64,7 @@ class Example:
     answer_lang: str
     answer_id: str
     rank: int
-    """The answer's rank in the pool; 0: it was not retrieved."""
+    """The answer's rank in its list: in the pool, if there is one; 0: it was not retrieved."""
     rank_in_language: int | None
     """None if its language was not searched alone."""
     instead: str | None

@@ -59,7 +59,7 @@ class Drop(Rule):
 
 
 class Rise(Drop):
-    """The rank distance, of which less is better, may rise by this much."""
+    """The rank distance (lower is better) may rise by this much."""
 
     measure: Literal["rank_distance"] = "rank_distance"
     kinds: None = None

@@ -33,13 +33,13 @@ class Shift:
     aligned: float | None
     """How often the nearest question in another language is the translation (recall@1); None if it was not measured."""
     name: str
-    """The name of the encoder, not unique as `encoder` is."""
+    """The name of the encoder as people know it; two encoders may share one."""
     part: str
     """What makes this result or its reference a partial run, in words; empty for full runs."""
 
     @property
     def verdict(self) -> str:
-        """``higher`` or ``lower`` if the 95 % interval of the change is on one side of 0, else ``unclear``; ``-`` without one."""
+        """``higher`` or ``lower`` if the 95 % interval of the change excludes 0, else ``unclear``; ``-`` without one."""
         if self.low is None or self.high is None:
             return "-"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
@@ -51,7 +51,10 @@ def shifts(
     reference: str | None = None,
     baseline: str | None = None,
 ) -> list[Shift]:
-    """Every result compared with the same encoder's on the `reference` task, or with the `baseline` encoder's on the same task."""
+    """Every result compared with its reference.
+
+    That is the result of the same encoder on the `reference` task, or of the `baseline` encoder on the same task.
+    """
     of_one_task = baseline is not None
     # A key begins with what a result shares with its reference: the encoder, or the task.
     by_key: dict[tuple[str, str], Result] = {}

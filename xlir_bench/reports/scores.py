@@ -136,7 +136,7 @@ SOURCES = {
 System = tuple[str, str, str]
 """The source, the encoder that training began with, and how the batches of training were put together."""
 Place = tuple[Score, str]
-"""A score, and the query language that it is of or ``mean``."""
+"""A score and a query language, or ``mean`` for all of them."""
 
 
 @dataclass(frozen=True, slots=True)

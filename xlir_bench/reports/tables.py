@@ -359,12 +359,12 @@ def compared_cells(records: Sequence[ResultRecord], kinds: Iterable[Kind]) -> li
     places = [(record.task.digest, *record.options.part.values()) for record in records]
     rows = []
     for place, record in zip(places, records, strict=True):
-        alike = [r for other, r in zip(places, records, strict=True) if other == place]
+        same_task = [r for other, r in zip(places, records, strict=True) if other == place]
         row = []
         for column in compared_by(record.main_measure, kinds):
             value = column.value(record)
-            known = {column.value(other) for other in alike} - {None}
-            is_best = len(known) > 1 and value == column.best(alike)
+            known = {column.value(other) for other in same_task} - {None}
+            is_best = len(known) > 1 and value == column.best(same_task)
             row.append(Bold(column.text(value)) if is_best else column.text(value))
         rows.append(row)
     return rows

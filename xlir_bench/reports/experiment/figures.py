@@ -56,7 +56,7 @@ def plots(experiment: Experiment) -> list[Drawing]:
             if result is None:
                 continue
             title = visible(result.record.task.title)
-            for name, axis, head, panels in (
+            for name, axis, heading, panels in (
                 ("strategies", "trainings", "Strategies", _side_by_side(experiment, model, task)),
                 ("alpha", "alpha", "By alpha", _over(experiment, model, task, "alpha")),
                 ("batch-size", "batch size", "By batch size", _over(experiment, model, task, "batch_size")),
@@ -64,11 +64,11 @@ def plots(experiment: Experiment) -> list[Drawing]:
                 if panels:
                     file = f"figures/{task}-{name}{suffix}"
                     records = [result.record]
-                    drawings.append(plot(file, task, f"{head}, {title}", axis, panels, records))
+                    drawings.append(plot(file, task, f"{heading}, {title}", axis, panels, records))
         panels = _over_steps(experiment, model)
         if panels and look is not None:
-            file, head = f"figures/{look.task}-steps{suffix}", f"By steps, {look.task}"
-            drawings.append(plot(file, WHILE_TRAINING, head, "steps", panels))
+            file, heading = f"figures/{look.task}-steps{suffix}", f"By steps, {look.task}"
+            drawings.append(plot(file, WHILE_TRAINING, heading, "steps", panels))
     return drawings
 
 
@@ -109,7 +109,7 @@ def _side_by_side(experiment: Experiment, model: str, task: str) -> Panels:
 
 
 def _over(experiment: Experiment, model: str, task: str, factor: str) -> Panels:
-    """A line for each group of trainings that differ in this factor alone; without the factor, one has no place on the axis."""
+    """A line for each group of trainings that differ in this factor alone; one without it has no place on the axis."""
     recipe = experiment.recipe
     trained = [v for v in recipe.variants() if v.model == model and v.trained]
     places = {getattr(v, factor) for v in trained if experiment.evaluated(v, task)} - {None}
@@ -123,11 +123,11 @@ def _over(experiment: Experiment, model: str, task: str, factor: str) -> Panels:
         labels = {}
         for variant in trained:
             if values := experiment.values(variant, task, column):
-                alike = replace(variant, **without)
-                lines.setdefault(alike, {})[getattr(variant, factor)] = values
+                group = replace(variant, **without)
+                lines.setdefault(group, {})[getattr(variant, factor)] = values
                 parts = recipe.label(variant).split(", ")
-                labels[alike] = ", ".join(part for part in parts if not part.startswith(word))
-        panels[column] = {labels[alike]: line for alike, line in lines.items()}
+                labels[group] = ", ".join(part for part in parts if not part.startswith(word))
+        panels[column] = {labels[group]: line for group, line in lines.items()}
     return panels
 
 
@@ -164,18 +164,18 @@ def _dots(title: str, panels: Panels, records: Sequence[ResultRecord]) -> Figure
     figure, frames = new_figure(2.4 + 2.1 * count, 0.7 + 0.34 * len(names), 1, count, sharey=True)
     for axes, (column, panel) in zip(frames, panels.items(), strict=True):
         for label, line in panel.items():
-            at, values = names.index(label), line[None]
-            axes.plot(values, [at] * len(values), "o", color=ACCENT, alpha=0.3, markersize=4)
+            row, values = names.index(label), line[None]
+            axes.plot(values, [row] * len(values), "o", color=ACCENT, alpha=0.3, markersize=4)
             axes.errorbar(
-                float(np.mean(values)), at, xerr=_deviation(values) or None, fmt="|", color=INK,
+                float(np.mean(values)), row, xerr=_deviation(values) or None, fmt="|", color=INK,
                 markersize=11, markeredgewidth=2, elinewidth=1.4,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), [visible(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.14)
         _frame(axes, column, "x")
-    under = "mean and standard deviation over seeds; faint: each seed"
-    return titled(figure, title, under, map(part_of, records))
+    subtitle = "mean and standard deviation over seeds; faint: each seed"
+    return titled(figure, title, subtitle, map(part_of, records))
 
 
 def _lines(title: str, axis: str, panels: Panels, records: Sequence[ResultRecord]) -> Figure:
@@ -193,8 +193,8 @@ def _lines(title: str, axis: str, panels: Panels, records: Sequence[ResultRecord
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
-    under = "mean over seeds; bands: standard deviation over seeds"
-    return titled(figure, title, under, map(part_of, records), key)
+    subtitle = "mean over seeds; bands: standard deviation over seeds"
+    return titled(figure, title, subtitle, map(part_of, records), key)
 
 
 def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Line2D]:
@@ -211,7 +211,7 @@ def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Li
 
 def _frame(axes: Axes, column: Score, value_axis: str) -> None:
     """Give a panel its heading, grid lines, and a few ticks on the axis of its values (``x`` or ``y``)."""
-    less = " (less is better)" if column.lower_is_better else ""
-    axes.set_title(column.name + less, fontsize=9.5, color=MUTED, loc="center", pad=6)
+    remark = " (less is better)" if column.lower_is_better else ""
+    axes.set_title(column.name + remark, fontsize=9.5, color=MUTED, loc="center", pad=6)
     grid_lines(axes)
     plain_ticks(axes.xaxis if value_axis == "x" else axes.yaxis, column.lower_is_better)

@@ -85,7 +85,7 @@ def difference(
     column: Score,
     shift: float = 0.0,
 ) -> Tested:
-    """Second minus first, plus `shift`, over the seeds that both have."""
+    """The difference, second minus first, plus `shift`, over the seeds that both have."""
     before, after = (experiment.questions(variant, task) for variant in (first, second))
     # A base that does not depend on the seed was measured once, and is compared with every seed.
     seeds = sorted(set(after if second.seeded else before) & set(before if first.seeded else after))
@@ -97,12 +97,12 @@ def difference(
         )
     rows = {}
     for seed in seeds:
-        one, two = (
+        old, new = (
             by_seed.get(seed, next(iter(by_seed.values()))).means[column]
             for by_seed in (before, after)
         )
-        change, expected = two.mean - one.mean, two.expected - one.expected
-        rows[seed] = by_article(change, expected, one.weight, one.cluster, shift)
+        change, expected = new.mean - old.mean, new.expected - old.expected
+        rows[seed] = by_article(change, expected, old.weight, old.cluster, shift)
     means = {seed: float(row.mean()) for seed, row in rows.items()}
     return Tested(seed_test(np.stack(list(rows.values()))), means)
 
@@ -186,26 +186,26 @@ class _ClaimTest:
         return Judged(self.claim, self.model, outcome, why, rival, tests[rival])
 
     def _outcome(
-        self, tests: Collection[Tested], least: Tested, family: int
+        self, tests: Collection[Tested], weakest: Tested, family: int
     ) -> tuple[Outcome, str]:
-        """The outcome, and why; `least`: the test against the rival where the evidence is weakest."""
+        """The outcome, and why; `weakest`: the test against the rival where the evidence is weakest."""
         if self.cannot_fail:
             return "cannot fail", self.cannot_fail
-        seeds = len(least.by_seed)
+        seeds = len(weakest.by_seed)
         if all(test.shown(self.sign) for test in tests):
             return "holds", f"all {seeds} seeds agree"
-        if least.shown(-self.sign):
+        if weakest.shown(-self.sign):
             return "fails", f"the opposite is shown; all {seeds} seeds agree"
-        right = least.test.difference * self.sign > 0
-        decisive, sign = (tests, self.sign) if right else ([least], -self.sign)
-        if least.p_holm < SIGNIFICANT:
+        right = weakest.test.difference * self.sign > 0
+        decisive, sign = (tests, self.sign) if right else ([weakest], -self.sign)
+        if weakest.p_holm < SIGNIFICANT:
             return "not shown", f"{min(t.agreeing(sign) for t in decisive)} of {seeds} seeds agree"
         wanted = [seeds_to_show(test.test, SIGNIFICANT / family) for test in decisive]
         what = "it" if right else "the opposite"
-        more = f"no number of seeds would show {what}, more articles might"
+        hint = f"no number of seeds would show {what}, more articles might"
         if None not in wanted:
-            more = f"about {max(filter(None, wanted))} seeds would show {what}"
-        return "not shown", f"chance may explain the difference; {more}"
+            hint = f"about {max(filter(None, wanted))} seeds would show {what}"
+        return "not shown", f"chance may explain the difference; {hint}"
 
 
 def _why_it_cannot_fail(

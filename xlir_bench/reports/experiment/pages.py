@@ -67,9 +67,9 @@ def require_generated(folder: Path) -> None:
 
 
 def report_files(folder: Path, pages: ExperimentPages, check: bool) -> tuple[Differences, bool]:
-    """Write the files (with `check`, only compare); returns how the folder differed, and whether plots could be compared.
+    """Write the files (with `check`, only compare); returns how the folder differed, and whether plots were included.
 
-    They cannot without matplotlib (see `drawn`).
+    They are not if they would have to be drawn and cannot be (see `drawn`).
     """
     figures = drawn(folder, pages.plots, MARKER, check)
     removable = [folder / PAGE, folder / RECIPE]

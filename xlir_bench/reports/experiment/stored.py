@@ -95,7 +95,9 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
     remedy = f"remove the older results from {folder / RESULTS} and run the experiment again"
     for task, encoding in product(recipe.tasks, {c.variant.encoding for c in records}):
         # Only results of one encoding must agree: encodings differ in dtype, and that is what is compared.
-        alike = [r for (c, t), r in results.items() if (t, c.variant.encoding) == (task, encoding)]
-        if alike:
-            require_comparable(alike, False, remedy)
+        of_encoding = [
+            r for (c, t), r in results.items() if (t, c.variant.encoding) == (task, encoding)
+        ]
+        if of_encoding:
+            require_comparable(of_encoding, False, remedy)
     return Experiment(recipe, records, results)

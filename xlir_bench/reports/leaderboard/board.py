@@ -25,7 +25,7 @@ from xlir_bench.results.values import QueryValues
 
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """Encoders are ranked by the main measure in the first of these kinds of setting (the hardest first) that a task has."""
-LESS = {option.name for option in options_of(RunOptions) if option.partial}
+LEAVES_OUT = {option.name for option in options_of(RunOptions) if option.partial}
 """Options that leave out a part of a task. Results that are partial because of other options are never ranked."""
 NAMED_LANGUAGES = 11
 """If there are more languages than this, a title says only how many."""
@@ -82,7 +82,7 @@ class TaskBoard:
     @property
     def is_part(self) -> bool:
         """Whether less than the whole task was run: its figures are not those of the task."""
-        return bool(self.first.options.part.keys() & LESS)
+        return bool(self.first.options.part.keys() & LEAVES_OUT)
 
     @property
     def title(self) -> str:
@@ -105,7 +105,7 @@ class TaskBoard:
 
     @property
     def ranked_by(self) -> Kind:
-        """The hardest kind of setting that the board has: its order is that of `main` there."""
+        """The kind of setting by whose `main` measure encoders are ranked: the hardest that the board has."""
         return next(kind for kind in RANKED_BY if kind in self.kinds)
 
     @cached_property
@@ -193,7 +193,9 @@ class _Key(NamedTuple):
 
 def _besides_languages(record: ResultRecord) -> dict[str, str]:
     """What was left out of a task besides languages, in words, by option."""
-    return {name: words for name, words in record.options.part.items() if name in LESS - {"langs"}}
+    return {
+        name: words for name, words in record.options.part.items() if name in LEAVES_OUT - {"langs"}
+    }
 
 
 def read_board(
@@ -289,10 +291,12 @@ def _why_not_ranked(result: Result, whole: Collection[str] = ()) -> str | None:
     """
     record, options = result.record, result.record.options
     part = {name: words for name, words in options.part.items() if name != "candidate"}
-    less = _besides_languages(record)
-    if part.keys() - LESS or (less and (record.task.name in whole or options.part != part)):
+    missing = _besides_languages(record)
+    if part.keys() - LEAVES_OUT or (
+        missing and (record.task.name in whole or options.part != part)
+    ):
         return "; ".join(part.values())
-    if not less and result.folder is not None and _has_other_options(result.folder.name, record):
+    if not missing and result.folder is not None and _has_other_options(result.folder.name, record):
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
     if not any(record.main_measure in by_measure for by_measure in record.summary.values()):

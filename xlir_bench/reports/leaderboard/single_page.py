@@ -251,8 +251,8 @@ class _Answered:
             question = lang, name
             if question not in answers or (answer_lang == lang != answers[question][0]):
                 answers[question] = answer_lang, answer
-            both = filter(None, (first.get(question), rank))
-            first[question] = min(both, default=0)
+            retrieved = filter(None, (first.get(question), rank))
+            first[question] = min(retrieved, default=0)
         means = {question: mean for question, (mean, _) in by_question.items()}
         return cls(means, first, answers)
 

@@ -111,8 +111,8 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         )
         bands = [(x, p.low, p.high) for x, (_, p) in zip(xs, parts, strict=True) if p.low is not None and p.high is not None]  # fmt: skip
         if bands and numbered:
-            at, low, high = zip(*bands, strict=True)
-            axes.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
+            xs_of_band, low, high = zip(*bands, strict=True)
+            axes.fill_between(xs_of_band, low, high, color=colour, alpha=0.16, linewidth=0)
         elif bands:
             axes.vlines(*zip(*bands, strict=True), color=colour, alpha=0.45, linewidth=2.2)
         line_ends.append((float(xs[-1]), means[-1], kind))
@@ -156,11 +156,11 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
     """Write each kind at the end of its line, moved apart where two would touch."""
     low, high = axes.get_ylim()
     gap = (high - low) * 0.055
-    at = -float("inf")
+    label_y = -float("inf")
     for x, y, kind in sorted(ends, key=lambda end: end[1]):
-        at = max(y, at + gap)
+        label_y = max(y, label_y + gap)
         axes.annotate(
-            kind.value, (x, at), (8, 0), textcoords="offset points", va="center",
+            kind.value, (x, label_y), (8, 0), textcoords="offset points", va="center",
             color=KIND_COLOURS[kind], annotation_clip=False,
         )  # fmt: skip
 
@@ -169,8 +169,8 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
 def draw_cost(records: Sequence[ResultRecord], _measure: str = "map") -> Figure:
     """What `xlir-bench profile` measured of one result: map against milliseconds of a query, and against bytes."""
     if len(records) != 1 or (cost := records[0].profile.cost) is None:
-        given = ", ".join(visible(record.encoder.name) for record in records)
-        raise InputError(f"plot cost draws one result of xlir-bench profile, not: {given}")
+        encoders = ", ".join(visible(record.encoder.name) for record in records)
+        raise InputError(f"plot cost draws one result of xlir-bench profile, not: {encoders}")
     figure, (left, right) = new_figure(11.0, 4.2, 1, 2, sharey=True)
     names: dict[str, list[tuple[float, float, str]]] = {"latency": [], "size": []}
     spans = []
@@ -252,5 +252,5 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
     axes.set_xlabel(f"{visible(measure)} as a multiple of that of {visible(beside)} (log scale)")
     _log_ticks(axes.xaxis, lambda ratio: f"×{ratio:.3g}")
     grid_lines(axes)
-    under = "bars are 95 % intervals; ×1 is no change"
-    return titled(figure, f"Compared with {visible(beside)}", under, key=key)
+    subtitle = "bars are 95 % intervals; ×1 is no change"
+    return titled(figure, f"Compared with {visible(beside)}", subtitle, key=key)

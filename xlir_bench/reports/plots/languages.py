@@ -59,7 +59,7 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
 
 
 def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
-    """The first result less the second, for every pair of languages that both have."""
+    """The first result minus the second, for every pair of languages that both have."""
     first, second = (_by_pair(record, measure) for record in records)
     gaps = {pair: first[pair] - second[pair] for pair in first if pair in second}
     if not gaps:
@@ -72,8 +72,8 @@ def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
         and (other := records[1].average(kind, measure))
     )
     title = f"{a} minus {b} on {visible(records[0].task.title)}"
-    under = f"{visible(measure)}: {means}; blue: {a} is better. Tested by xlir-bench compare"
-    return titled(_pairs_of_languages(gaps, SIDES), title, under, map(part_of, records))
+    subtitle = f"{visible(measure)}: {means}; blue: {a} is better. Tested by xlir-bench compare"
+    return titled(_pairs_of_languages(gaps, SIDES), title, subtitle, map(part_of, records))
 
 
 def _by_pair(record: ResultRecord, measure: str) -> dict[Pair, float]:
@@ -88,8 +88,10 @@ def _pairs_of_languages(values: Mapping[Pair, float], ramp: Sequence[str] = RAMP
     langs = sorted({query for query, _ in values})
     columns = passage_columns(lang for _, lang in values)
     places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
-    more = _extra_inches(columns)
-    figure, (axes,) = new_figure(1.7 + more + 0.52 * len(columns), 0.85 + more + 0.44 * len(langs))
+    extra = _extra_inches(columns)
+    figure, (axes,) = new_figure(
+        1.7 + extra + 0.52 * len(columns), 0.85 + extra + 0.44 * len(langs)
+    )
     top = max(map(abs, values.values()), default=1.0) or 1.0
     _grid(axes, langs, places, values, top, ramp)
     return figure
@@ -116,8 +118,8 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         for kind, pairs in translations(record.alignment).items()
     }
     langs = sorted({lang for values in kinds.values() for pair in values for lang in pair})
-    size, more = len(langs), _extra_inches(langs)
-    shape = max(2.6, 1.1 + more + 0.52 * size) * len(kinds), 1.1 + more + 0.44 * size
+    size, extra = len(langs), _extra_inches(langs)
+    shape = max(2.6, 1.1 + extra + 0.52 * size) * len(kinds), 1.1 + extra + 0.44 * size
     figure, panels = new_figure(*shape, 1, len(kinds))
     top = max(1e-9, *(value for values in kinds.values() for value in values.values()))
     for axes, (kind, values) in zip(panels, kinds.items(), strict=True):
