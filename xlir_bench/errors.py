@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 WARNING = "warning: "
 """How a note begins that says why numbers may mislead."""
@@ -56,20 +57,23 @@ def plural(count: int, noun: str) -> str:
 
 
 class UnknownNameError(InputError):
-    """One or more names are unknown; says which names there are and which were probably meant."""
+    """One or more names are unknown; says which were probably meant, and which there are, or where that is told."""
 
-    def __init__(self, what: str, names: Sequence[str], known: Iterable[str]) -> None:
-        known = sorted(known)
+    def __init__(
+        self, what: str, names: Sequence[Any], known: Iterable[str], there: str = ""
+    ) -> None:
+        known = sorted(map(str, known))
         lines = []
         for name in names[:SHOWN]:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
+            near = difflib.get_close_matches(str(name).lower(), known, n=1)
             lines.append(
                 f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
             )
         if len(names) > SHOWN:
             lines.append(f"{len(names) - SHOWN:,} more")
         more = f" and {len(known) - LISTED:,} more" if len(known) > LISTED else ""
-        super().__init__("; ".join(lines) + f" (there are: {', '.join(known[:LISTED])}{more})")
+        there = there or f"there are: {', '.join(known[:LISTED])}{more}"
+        super().__init__(f"{'; '.join(lines)} ({there})")
 
 
 class OutOfReachError(XlirError):

@@ -82,10 +82,19 @@ def test_options_stand_under_headings_with_help_and_without_a_heap(xlir, name):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["run", "--dtype", "float46"], "'float46'"),
+        (["run", "--dtype", "float46"], "--dtype 'float46': did you mean"),
         (["run", "--max-download", "much"], "500MB"),
-        (["run", "--limit", "x"], "'x'"),
-        (["plot"], "KIND"),
+        (["run", "--limit", "x"], "--limit 'x'"),
+        (["run", "--limit", "9" * 20], "--limit 9"),
+        (["run", "--limit"], "--limit wants a value"),
+        (["run", "--json=1"], "--json takes no value"),
+        (["run", "--limt", "3"], "'--limt': did you mean '--limit'? (xlir-bench run --help"),
+        (["run", "--limt=3"], "'--limt': did you mean '--limit'?"),
+        (["data", "--", "--no-command"], "'--no-command'"),
+        (["tasks", "mini", "and more"], "xlir-bench tasks takes [TASK]: leave out 'and more'"),
+        (["gate", "stray"], "xlir-bench gate takes"),
+        (["plot"], "KIND (there are: matrix, "),
+        (["plot", "matirx", "r", "--output", "m.png"], "KIND 'matirx': did you mean 'matrix'?"),
         (["plot", "matrix", "r", "--output", "m.png", "--dpi", "7"], "from 30 to 1200"),
         (["compare", "a", "b", "--show-queries", "0"], "1 or more"),
         (["train-hybrid", "--output", "out"], "--train"),
@@ -97,6 +106,7 @@ def test_whatever_is_wrong_with_a_command_line_is_one_line(xlir, args, told):
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ")
     assert told in said.err
+    assert "Usage:" not in said.err
     assert len(said.err.splitlines()) == 1
 
 

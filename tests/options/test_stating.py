@@ -12,6 +12,7 @@ from changed import evaluated, stated
 from recipes import REDUCED, with_lines
 
 from xlir_bench import EncoderOptions, RunOptions
+from xlir_bench.cli import exit_code
 from xlir_bench.cli.gate import _as_the_baseline
 from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.evaluation.record import options_part
@@ -105,3 +106,26 @@ def test_what_is_no_list_and_no_word_of_a_choice_is_refused() -> None:
         EncoderOptions(http_body={"query": {}})
     with pytest.raises(InputError, match="--strategy 5"):
         build(TrainOptions, {"sources": "rows.jsonl", "output": "out", "strategy": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "told"),
+    [
+        ("limit", "x", "--limit 'x' wants a whole number"),
+        ("limit", 0, "--limit 0 wants 1 or more"),
+        ("vectors", "float33", "unknown --vectors 'float33': did you mean 'float32'?"),
+        ("langs", "", "--langs is empty"),
+    ],
+)
+def test_a_value_is_refused_in_the_same_words_from_python_a_file_and_the_command_line(
+    name: str, typed: Any, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f"{name} = {typed!r}")
+    assert exit_code(["run", f"--{name}", str(typed)]) == 2
+    assert exit_code(["run", "--config", str(file)]) == 2
+    typed_there, of_file = capsys.readouterr().err.splitlines()
+    with pytest.raises(InputError) as refused:
+        RunOptions(**{name: typed})
+    assert str(refused.value).startswith(told)
+    assert (typed_there, of_file) == (f"error: {refused.value}", f"error: {file}: {refused.value}")

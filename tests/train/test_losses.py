@@ -30,7 +30,9 @@ SECOND = [0, 2, 5]
 
 
 def options(**stated: Any) -> TrainOptions:
-    return build(TrainOptions, {"sources": (), "output": "out", "temperature": 0.2, **stated})
+    return build(
+        TrainOptions, {"sources": "rows.jsonl", "output": "out", "temperature": 0.2, **stated}
+    )
 
 
 def made(loss: str, seed: int = 0, dtype: Any = torch.float64) -> EncodedBatch:

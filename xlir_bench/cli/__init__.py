@@ -113,12 +113,6 @@ def exit_code(args: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message(), err=True)
         return error.exit_code
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "xlir-bench"
-        message = " ".join(error.format_message().split()).rstrip(".")
-        say_error(f"error: {message} ({command} --help says what there is)")
-        return 2
     except (click.Abort, KeyboardInterrupt):
         say("\ninterrupted: what was encoded is kept; the same command goes on", err=True)
         return 130

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, is_dataclass
+from dataclasses import MISSING, is_dataclass, replace
 from functools import partial
 from importlib.resources import files
 from inspect import signature
@@ -23,7 +22,6 @@ from xlir_bench.options.stating import (
     Option,
     build,
     check,
-    check_bounds,
     offline_option,
     option,
     option_of,
@@ -52,19 +50,38 @@ def argument(metavar: str, default: Any = MISSING) -> Any:
 NAMES = click.types.StringParamType()
 NAMES.name = "a,b,c"
 """Names in one word; what is made of them the option says."""
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)
 
 
 class GroupedOption(click.Option):
     """An option under a heading of ``--help``."""
 
-    def __init__(self, group: str, names: Sequence[str], **attributes: Any) -> None:
-        super().__init__(names, **attributes)
-        self.group = group
+    def __init__(self, stated: Option, names: Sequence[str], **attributes: Any) -> None:
+        super().__init__(names, help=stated.help, **attributes)
+        self.stated = stated
 
 
 class GroupedCommand(click.Command):
     """A command whose ``--help`` has its options under headings; those of none come last."""
+
+    allow_extra_args = True  # they are refused here, in our words
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what is wrong with the words is told as our own errors are."""
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            raise _in_our_words(error, ctx) from error
+        if rest and not (isinstance(self, click.Group) or ctx.resilient_parsing):
+            takes = " ".join(
+                p.make_metavar(ctx) for p in self.params if isinstance(p, click.Argument)
+            )
+            raise InputError(
+                f"{ctx.command_path} takes {takes or 'no word without a flag'}: leave out {shlex.join(rest)}"
+            )
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, heading by heading, in the order in which the first of each was stated."""
@@ -72,7 +89,8 @@ class GroupedCommand(click.Command):
         for param in self.get_params(ctx):
             shown = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if shown is not None:
-                by_group.setdefault(getattr(param, "group", REST), []).append(shown)
+                group = param.stated.group if isinstance(param, GroupedOption) else REST
+                by_group.setdefault(group, []).append(shown)
         rest = by_group.pop(REST, [])
         for group, records in (by_group | {REST: rest}).items():
             with formatter.section(group):
@@ -89,7 +107,7 @@ class CommandGroup(GroupedCommand, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; an unknown command gets a near miss."""
         known = self.list_commands(ctx)
-        if not ctx.resilient_parsing and args[0] not in known and not args[0].startswith("-"):
+        if not ctx.resilient_parsing and args[0] not in known:
             raise UnknownNameError("command", args[:1], known)
         return super().resolve_command(ctx, args)
 
@@ -135,15 +153,12 @@ def command(
             of_records = {name: value for name, value in given.items() if name not in own}
             for name, record in records.items():
                 values[name] = build(record, of_records)
-                check_bounds(values[name])
             return function(**values)
 
         params = [param for each in flags.values() for param in _params(each)]
         params += [_config_option(config)] if config is not None else []
-        verbose = "Show where an error came from."
-        params.append(
-            GroupedOption(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
-        )
+        verbose = Option("Show where an error came from.", type=bool)
+        params.append(GroupedOption(verbose, ["-v", "--verbose"], is_flag=True, expose_value=False))
         name = function.__name__.replace("_", "-")
         made = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
         if inside is not None:
@@ -157,7 +172,9 @@ def _params(option: Option) -> list[click.Parameter]:
     """The option as click has it."""
     if option.base == ReportForm:  # each of its words is a flag
         return [
-            GroupedOption(option.group, [f"--{word}", option.name], flag_value=word, help=text)
+            GroupedOption(
+                replace(option, help=text, type=bool), [f"--{word}", option.name], flag_value=word
+            )
             for word, text in FORMS.items()
         ]
     required = option.default is MISSING
@@ -174,24 +191,57 @@ def _params(option: Option) -> list[click.Parameter]:
     elif not required and default not in (None, "", ()):
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         taken |= {"default": shown if option.choices is None else str(shown), "show_default": True}
-    return [GroupedOption(option.group, [flag, option.name], help=option.help, **taken)]
+    return [GroupedOption(option, [flag, option.name], **taken)]
 
 
 def _completion(option: Option) -> dict[str, Any]:
     """What a shell offers; of a path or one of a few words click knows it."""
-    word = (option.metavar or "").strip("[].") if option.positional else option.flag
+    word = option.label.removeprefix("--")
     is_offered = word in OFFERED and not option.choices
     return {"shell_complete": partial(complete, word)} if is_offered else {}
 
 
 def _type(option: Option) -> Any:
+    """For help and completion; what was typed stays text, which `parsed` reads and `check` refuses."""
     if option.is_list and not (option.many or option.positional):
         return NAMES
     if option.choices is not None:
-        return click.Choice([str(word) for word in option.choices])
+        return _unread(click.Choice([str(word) for word in option.choices]))
     if option.one is Path or get_origin(option.one) is Mapping:  # a table stands in a file
         return PATH
-    return option.one if option.one in (int, float) and option.parse is None else str
+    numbers = {int: click.types.IntParamType, float: click.types.FloatParamType}
+    return _unread(numbers[option.one]()) if option.one in numbers and not option.parse else str
+
+
+def _unread(kind: Any) -> Any:
+    kind.convert = lambda value, *_: value
+    return kind
+
+
+def _in_our_words(error: click.UsageError, ctx: click.Context) -> InputError:
+    """What click found wrong with the words of a command line."""
+    params = {flag: p for p in ctx.command.get_params(ctx) for flag in (*p.opts, *p.secondary_opts)}
+    if isinstance(error, click.NoSuchOption):
+        flags = [flag for flag in params if flag.startswith("-")]
+        return UnknownNameError("option", [error.option_name], flags, _told_by_help(ctx))
+    if isinstance(error, click.BadOptionUsage):
+        param = params[error.option_name]
+        takes_none = isinstance(param, click.Option) and param.is_flag
+        wanted = "takes no value" if takes_none else f"wants a value: {param.make_metavar(ctx)}"
+        return InputError(f"{error.option_name} {wanted}")
+    lacking = error.param if isinstance(error, click.MissingParameter) else None
+    if lacking is None:
+        return InputError(error.format_message())
+    flag = lacking.opts[0] if isinstance(lacking, click.Option) else ""
+    choices = getattr(lacking.type, "choices", ())
+    there = f" (there are: {', '.join(choices)})" if choices else ""
+    return InputError(
+        f"{ctx.command_path} wants {flag} {lacking.make_metavar(ctx)}".replace("  ", " ") + there
+    )
+
+
+def _told_by_help(ctx: click.Context) -> str:
+    return f"{ctx.command_path} --help lists them"
 
 
 def canonical_command() -> str:
@@ -205,32 +255,35 @@ def _config_option(find: Callable[[Path], Path]) -> click.Option:
 
     def read(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
         if value is not None:
-            ctx.default_map = {**(ctx.default_map or {}), **_defaults_in(find(value), ctx.command)}
+            ctx.default_map = {**(ctx.default_map or {}), **_defaults_in(find(value), ctx)}
 
+    stated = Option("A TOML file with any of these options (langs = [...]); the command line wins.")
     return GroupedOption(
-        REST, ["--config"], type=PATH, is_eager=True, expose_value=False, callback=read,
-        metavar="FILE", help="A TOML file with any of these options (langs = [...]); the command line wins.",
+        stated, ["--config"], type=PATH, is_eager=True, expose_value=False, callback=read,
+        metavar="FILE",
     )  # fmt: skip
 
 
-def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
+def _defaults_in(file: Path, ctx: click.Context) -> dict[str, Any]:
     """The entries of a file by the names of parameters."""
     from xlir_bench.untrusted import read_toml
 
     options = {
         flag.removeprefix("--"): param
-        for param in command.params
+        for param in ctx.command.params
         for flag in param.opts
-        if flag.startswith("--") and isinstance(param, click.Option) and param.name != "config"
+        if flag.startswith("--") and isinstance(param, GroupedOption) and param.name != "config"
     }
     entries = {key.replace("_", "-"): value for key, value in read_toml(file).items()}
     if unknown := [key for key in entries if key not in options]:
-        raise UnknownNameError(f"option in {file}", unknown, options)
+        raise UnknownNameError(f"option in {file}:", unknown, options, _told_by_help(ctx))
     defaults = {}
     for key, value in entries.items():
         option = options[key]
-        if wanted := _wrong_type(option, value):
-            raise InputError(f"--config {file}: {key} wants {wanted}")
+        try:
+            check(option.stated, parsed(option.stated, value))
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
         values = value if isinstance(value, list) else [value]
         if option.type is NAMES:
             value = ",".join(map(str, values))
@@ -238,23 +291,6 @@ def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
             value = option.flag_value if value else None
         defaults[str(option.name)] = values if option.multiple else value
     return defaults
-
-
-def _wrong_type(option: click.Option, given: Any) -> str:
-    """The type that an option wants, where a value of TOML has another: click would convert some of them; else empty."""
-    if isinstance(given, list) and not (option.multiple or option.type is NAMES):
-        return "one value, not a list"
-    for value in given if isinstance(given, list) else [given]:
-        if option.is_flag or isinstance(value, bool):
-            if not (option.is_flag and isinstance(value, bool)):
-                return "true or false" if option.is_flag else "a value, not true or false"
-        elif isinstance(value, float):
-            takes_it = option.type is NAMES or isinstance(option.type, click.types.FloatParamType)
-            if not takes_it or not math.isfinite(value):
-                return "another number"
-        elif not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 2**63):
-            return "text or a number"
-    return ""
 
 
 def complete(

@@ -8,6 +8,7 @@ from typing import Literal
 from xlir_bench.options.stating import (
     MODEL,
     SEARCH,
+    check_bounds,
     hold_tuples,
     offline_option,
     option,
@@ -84,6 +85,7 @@ class LoadOptions:
     def __post_init__(self) -> None:
         """One value, or a list, is taken where there may be several."""
         hold_tuples(self)
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from xlir_bench.options.stating import (
     MODEL,
     OUTPUT,
     SEARCH,
+    check_bounds,
     hold_tuples,
     number_of_bytes,
     offline_option,
@@ -162,6 +163,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         """Take paths as text, a URL for the cache, one value for a list, and other spellings of kinds and measures."""
         hold_tuples(self)
+        check_bounds(self)
         if self.kinds or self.measures:
             from xlir_bench.records import Kind, measure_name
 

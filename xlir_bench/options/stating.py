@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import EnumType
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -77,6 +78,11 @@ class Option:
         """Its type without None."""
         parts = [part for part in get_args(self.type) if part is not type(None)]
         return parts[0] if get_origin(self.type) in (Union, UnionType) else self.type
+
+    @property
+    def label(self) -> str:
+        """What messages call it: its flag, or the word that stands for it."""
+        return (self.metavar or "").strip("[].") if self.positional else f"--{self.flag}"
 
     @property
     def is_list(self) -> bool:
@@ -147,7 +153,7 @@ def _options_of(record: Any) -> tuple[Option, ...]:
 
 
 def build(record: type[Record], given: Mapping[str, Any]) -> Record:
-    """Build a record, and the records in it, from values by the names of fields; None leaves the default."""
+    """Build a record, and the records in it, from values by the names of fields, and check them; None leaves the default."""
     hints, options = get_type_hints(record), {option.name: option for option in options_of(record)}
     values: dict[str, Any] = {}
     for part in fields(record):  # type: ignore[arg-type]
@@ -157,7 +163,9 @@ def build(record: type[Record], given: Mapping[str, Any]) -> Record:
         elif given.get(part.name) is not None:
             option, value = options.get(part.name), given[part.name]
             values[part.name] = value if option is None else parsed(option, value)
-    return record(**values)
+    made = record(**values)
+    check_bounds(made)
+    return made
 
 
 def changed(record: Record, given: Mapping[str, Any]) -> Record:
@@ -175,17 +183,14 @@ def hold_tuples(record: Any) -> None:
 
 
 def parsed(option: Option, value: Any) -> Any:
-    """What a record holds, from what was given for an option."""
-    read = option.one if isinstance(option.one, EnumType) else option.parse
-    if option.is_list and read is None:
-        read = IN_LISTS.get(option.one)
+    """What a record holds, from what was given for an option; text that is none of it stays, for `check` to refuse."""
+    read = option.parse or _value_or_text(option.one)
     values = _several(option, value) if option.is_list else (value,)
     try:
         if read is not None:
-            of_words = isinstance(read, EnumType)
-            values = tuple(read(x) if of_words or isinstance(x, TEXT) else x for x in values)
+            values = tuple(read(x) if isinstance(x, TEXT) else x for x in values)
     except ValueError as error:
-        raise InputError(f"--{option.flag} {','.join(map(str, values))}: {error}") from error
+        raise InputError(f"{option.label} {','.join(map(str, values))}: {error}") from error
     return values if option.is_list else values[0]
 
 
@@ -194,7 +199,7 @@ def _several(option: Option, given: Any) -> tuple[Any, ...]:
     if isinstance(given, TEXT):
         given = (os.fspath(given),) if option.many else words(os.fspath(given))
     elif isinstance(given, Mapping) and "=" in (option.metavar or ""):
-        raise InputError(f"--{option.flag} wants a list, and names with values were given")
+        raise InputError(f"{option.label} wants a list, and names with values were given")
     elif not isinstance(given, Iterable):
         given = (given,)
     return tuple(x.strip() if isinstance(x, str) else x for x in given)
@@ -221,21 +226,16 @@ BYTES = {f"{unit}{b}": 1000**n for n, unit in enumerate(["", *"kmgt"]) for b in 
 number_of_bytes = amount("500MB or 20GB", **BYTES)
 
 
-def _whole_number(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("whole numbers are wanted, such as 256,128")
-    return int(text)
+def _value_or_text(kind: Any) -> Callable[[Any], Any] | None:
+    """Reads a number, a path or a word of an enumeration; text that is none stays as it is."""
 
+    def read(text: Any) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            return text
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError("numbers are wanted, such as 1,0.5") from error
-
-
-IN_LISTS: dict[Any, Callable[[str], Any]] = {int: _whole_number, float: _number}
-"""What reads a value of a list that is written as one, such as 256,128."""
+    return read if kind in (int, float, Path) or isinstance(kind, EnumType) else None
 
 
 def check_bounds(record: Any) -> None:
@@ -249,17 +249,19 @@ def check_bounds(record: Any) -> None:
 
 def check(option: Option, value: Any) -> None:
     """Refuse a value out of the bounds of an option, a word that is not one of its choices, and an empty list."""
-    if isinstance(value, tuple) and not value and option.default not in (None, ()):
-        raise InputError(f"--{option.flag} is empty: it wants one value or more")
-    for each in value if isinstance(value, tuple | list) else [value]:
+    several = option.is_list and value is not None
+    if several and not value and option.default != ():
+        raise InputError(f"{option.label} is empty: it wants one value or more")
+    for each in value if several else [value]:
         if each is not None and option.choices is not None and each not in option.choices:
-            raise UnknownNameError(f"--{option.flag}", [each], option.choices)
+            raise UnknownNameError(option.label, [each], option.choices)
         if why := out_of_bounds(option, each):
-            raise InputError(f"--{option.flag} {why}")
+            raise InputError(f"{option.label} {why}")
 
 
 WANTED: dict[Any, tuple[Any, str]] = {
-    bool: (bool, "True or False"),
+    Path: (TEXT, "a path"),
+    bool: (bool, "true or false"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
     str: (TEXT, "text"),
@@ -269,13 +271,16 @@ WANTED: dict[Any, tuple[Any, str]] = {
 
 def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a value, such as a number; empty if nothing is."""
-    if value is not None and option.one in WANTED:
-        types, told = WANTED[option.one]
+    if value is not None and option.choices is None:
+        kind = get_origin(option.one) or option.one
+        types, told = WANTED.get(kind, (kind, "text"))
         if not isinstance(value, types) or (isinstance(value, bool) and option.one is not bool):
             return f"{value!r} wants {told}"
     if isinstance(value, bool) or not isinstance(value, Real):
         return ""
     value = value.__index__() if isinstance(value, Integral) else float(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return f"{value} wants a number below 2**63"
     above, least, below, most = option.above, option.least, option.below, option.most
     high = (above is None or value > above) and (least is None or value >= least)
     low = (below is None or value < below) and (most is None or value <= most)
