@@ -129,7 +129,7 @@ def test_unknown_tasks_are_reported_together_with_near_misses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("mini,xquad-r", "several tasks, repeat --task"), ("", "there are:")]
+    ("name", "told"), [("mini,xquad-r", "several tasks one by one"), ("", "there are:")]
 )
 def test_several_names_in_one_and_none_are_told(name: str, told: str) -> None:
     with pytest.raises(InputError, match=told) as raised:

@@ -13,7 +13,8 @@ Every message says what was asked, what there is, and what to do; it needs no tr
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 WARNING = "warning: "
@@ -30,6 +31,16 @@ class InputError(XlirError):
     """The command line or a file has to be mended."""
 
     exit_code = 2
+
+
+@contextmanager
+def named_by(flag: str) -> Iterator[None]:
+    """Say by which option it was named, whatever goes wrong with it."""
+    try:
+        yield
+    except XlirError as error:
+        error.args = (f"{flag}: {error}",)
+        raise
 
 
 SHOWN, LISTED = 10, 200

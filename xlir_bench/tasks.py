@@ -254,16 +254,14 @@ class TaskCatalogue:
         own = {name: task for name in names if (task := own_task(name, langs, offline)) is not None}
         for spec, task in own.items():
             if task.name in self.tasks:
-                raise InputError(
-                    f"--task {spec}: there is a task {task.name!r} already; rename the file"
-                )
+                raise InputError(f"{spec}: there is a task {task.name!r} already; rename the file")
         known = {**self.tasks, **own}
         if unknown := [name for name in names if name not in known]:
             broken = [error for path, error in self.faults.items() if path.stem in unknown]
             error = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
             paths = [name for name in unknown if name and Path(name).exists()]
             if not broken and any("," in name for name in unknown):
-                raise InputError(f"{error}; for several tasks, repeat --task")
+                raise InputError(f"{error}; give several tasks one by one")
             if paths and not broken:
                 specs = " or ".join(f"{kind}:{paths[0]}" for kind in OWN)
                 raise InputError(f"{error}; {paths[0]} exists: say what it holds, {specs}")

@@ -140,7 +140,7 @@ def test_a_name_that_is_no_picture_is_refused_before_anything_is_measured(xlir):
 @pytest.mark.parametrize(
     ("args", "facts"),
     [
-        (("--dims", "x"), ["--dims 'x'", "whole number"]),
+        (("--dims", "x"), ["--dims 'x'", "whole numbers"]),
         (("--dims", "4096"), ["--dims 4096", "builtin:ngram", "1024"]),
         (("--dtype", "float64"), ["--dtype 'float64'", "'float16'"]),
         (("--dtype", ","), ["--dtype", "empty"]),

@@ -99,7 +99,7 @@ def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
 
 def test_a_reranker_that_cannot_be_had_is_told_before_any_work(xlir, tmp_path):
     for asked, facts in (
-        (("--rerank", "builtin:bm25"), ["--rerank 'builtin:bm25'", "cross encoder"]),
+        (("--rerank", "builtin:bm25"), ["--rerank: 'builtin:bm25'", "cross encoder"]),
         (("--rerank", "./nothing"), ["no model folder", "'./nothing'"]),
         (("--rerank-depth", "5"), ["--rerank-depth", "--rerank"]),
     ):

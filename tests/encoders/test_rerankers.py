@@ -131,7 +131,7 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(cross_enc
 
 @pytest.mark.parametrize("spec", ["builtin:bm25", "http://127.0.0.1#m", "npy:x", " "])
 def test_other_specs_are_told_what_goes(spec: str) -> None:
-    with pytest.raises(InputError, match=rf"--rerank {re.escape(repr(spec))}.*py:FILE:NAME"):
+    with pytest.raises(InputError, match=rf"^{re.escape(repr(spec))}.*py:FILE:NAME"):
         load_reranker(spec, EncoderOptions())
 
 

@@ -335,7 +335,7 @@ def test_a_data_set_that_is_not_there_is_one_line(
 ) -> None:
     said = xlir(server.url, "run", "--task", "mteb:mteb/NoSuchRetrieval")
     assert said.code == 3
-    for fact in (" mteb/NoSuchRetrieval ", "hf auth login", "--task mteb:FOLDER"):
+    for fact in (" mteb/NoSuchRetrieval ", "hf auth login", " mteb:FOLDER"):
         assert fact in said.err
     assert "Traceback" not in said.err
 

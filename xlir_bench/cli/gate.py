@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_report, teller, warn
-from xlir_bench.errors import InputError, NotComparableError, UnknownNameError, plural
+from xlir_bench.errors import InputError, NotComparableError, UnknownNameError, named_by, plural
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions, LoadOptions
@@ -270,7 +270,8 @@ class _Evaluating:
         """A run, saved; prints what it does differently from the baseline."""
         from xlir_bench.evaluation.saving import Asked, Evaluations, resolved
 
-        (retriever,) = resolved([spec], self.encoder_options, self.options)
+        with named_by("--candidate"):
+            (retriever,) = resolved([spec], self.encoder_options, self.options)
         there = None if old is None else old.folder
         for line in [] if old is None else _differences(old.record.encoder, retriever):
             say(f"baseline and candidate differ in {line}", err=True)

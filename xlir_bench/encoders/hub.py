@@ -76,7 +76,7 @@ class Place:
         }
 
 
-def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
+def locate(spec: str, options: EncoderOptions) -> Place:
     """The model of a path, a ``package:`` or a hub id; downloads a model of the hub that is not on this machine."""
     path = expanded(spec)
     if spec.startswith("package:") and not path.exists():
@@ -85,7 +85,9 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
     if path.is_dir():
         return _local(path, options)
     if path.exists():
-        raise InputError(f"{spec} is a file; {flag} takes a folder, hub id or prefix like builtin:")
+        raise InputError(
+            f"{spec} is a file; give a folder or a hub id (owner/name), or py:{spec}:NAME of a file of Python"
+        )
     if not HUB_ID.fullmatch(spec):
         raise InputError(
             f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)"

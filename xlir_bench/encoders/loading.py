@@ -16,6 +16,7 @@ from xlir_bench.encoders.http import load_http
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.layout import MULTI_VECTOR, SPARSE
 from xlir_bench.encoders.multivector import MultiVectorEncoder
+from xlir_bench.encoders.packaged import packaged_folder
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
 from xlir_bench.encoders.python import PythonEncoder, PythonTarget, python_target
 from xlir_bench.encoders.transformer import InMemoryEncoder, SparseEncoder, TransformerEncoder
@@ -32,7 +33,7 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "sparse": lambda spec, options: load_model(spec, options, SPARSE),
     "colbert": lambda spec, options: load_model(spec, options, MULTI_VECTOR),
     "npy": lambda folder, options: StoredVectors(expanded(folder), options),
-    "package": lambda name, options: load_model(f"package:{name}", options),
+    "package": lambda name, options: _load_packaged(name, options),
     "http": lambda rest, options: load_http(f"http:{rest}", options),
     "https": lambda rest, options: load_http(f"https:{rest}", options),
 }
@@ -42,18 +43,25 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
 def load_model(spec: str, options: EncoderOptions, model_type: str | None = None) -> Encoder:
     """The encoder of a folder, a package or a hub id; without a `model_type` its files say of which type it is."""
     prefix = {SPARSE: "sparse:", MULTI_VECTOR: "colbert:"}.get(model_type or "", "")
-    require("models", f"--model {prefix}{spec}")
+    require("models", f"{prefix}{spec}")
     place = locate(spec, options)
     kinds = {x.model_type: x for x in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)}
     kind = model_type or place.layout.kind
     return kinds.get(kind or "", TransformerEncoder)(place, options)
 
 
+def _load_packaged(name: str, options: EncoderOptions) -> Encoder:
+    packaged_folder(name)  # before torch is asked for: the extra of the package brings both
+    return load_model(f"package:{name}", options)
+
+
 def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
     """The encoder that `spec` names: ``builtin:``, ``sparse:``, ``py:``, ``http:`` …, a folder or a hub id."""
     check_bounds(options)
     if not spec.strip():
-        raise InputError("--model is empty: give a folder, a hub id or a prefix like builtin:ngram")
+        raise InputError(
+            "the name of the model is empty: give a folder, a hub id or a prefix like builtin:ngram"
+        )
     prefix, colon, rest = spec.partition(":")
     if colon and prefix in PREFIXES:
         return PREFIXES[prefix](rest, options)

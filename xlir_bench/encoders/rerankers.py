@@ -140,11 +140,11 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     if colon and prefix == "py":
         return PythonReranker(*python_target(rest))
     if not spec.strip() or (colon and not expanded(spec).exists()):
-        raise InputError(f"--rerank {spec!r}: give a cross encoder: folder, hub id or py:FILE:NAME")
-    require("models", f"--rerank {spec}")
+        raise InputError(f"{spec!r} is no cross encoder: give a folder, a hub id or py:FILE:NAME")
+    require("models", spec)
     if options.device is not None:  # refused now, not after all texts are encoded
         require_device(options.device)
-    return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
+    return CrossEncoderReranker(locate(spec, replace(options, revision=None)), options)
 
 
 def checked_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:

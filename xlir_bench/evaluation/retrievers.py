@@ -12,7 +12,7 @@ from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.python import PythonTarget, instance, python_target
 from xlir_bench.encoders.vectors import StoredVectors
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, named_by
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions
@@ -48,15 +48,19 @@ def as_retriever(
     if encoder_options.rerank is not None:
         alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
         first = as_retriever(encoder, alone, options, executor)
-        reranker = load_reranker(encoder_options.rerank, encoder_options)
+        with named_by("--rerank"):
+            reranker = load_reranker(encoder_options.rerank, encoder_options)
         request = EmbedRequest(options.cache, options.batch_tokens)
         return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
     if encoder_options.fuse:
         depth = DEFAULT_OPTIONS.fuse_depth
         alone = replace(encoder_options, fuse=(), fuse_weights=None, fuse_depth=depth)
-        specs = (encoder, *encoder_options.fuse)
-        parts = tuple(as_retriever(each, alone, options, executor) for each in specs)
-        return FusedRetriever(parts, encoder_options.fuse_depth, encoder_options.fuse_weights)
+        parts = [as_retriever(encoder, alone, options, executor)]
+        with named_by("--fuse"):
+            parts += [as_retriever(each, alone, options, executor) for each in encoder_options.fuse]
+        return FusedRetriever(
+            tuple(parts), encoder_options.fuse_depth, encoder_options.fuse_weights
+        )
     return _of_one(encoder, encoder_options, options, executor)
 
 
@@ -163,8 +167,7 @@ def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> No
         raise InputError(f"{again[0]} reads vectors more than once: leave --no-keep-vectors out")
     if fused and options.index != EXACT:
         raise InputError(
-            f"--index {options.index!r} wants vectors, and --fuse orders passages without: only --index {EXACT} goes"
-            " with it"
+            f"--index {options.index!r} wants vectors, and --fuse orders passages without: leave one of them out"
         )
     for o in options_of(EncoderOptions):
         is_given = getattr(encoder_options, o.name) != o.default

@@ -118,7 +118,7 @@ def evaluate_retriever(
     settings = settings_asked(task, options)
     measures = check_measures(options.measures or task.measures)
     if task.format == "xor":
-        require("xor", f"--task {task.name}")
+        require("xor", f"task {task.name}")
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -207,7 +207,7 @@ def _by_faiss(index: Index, factory: str, depth: int, name: str) -> Index:
     by_faiss = index.by_faiss(factory, depth)
     if by_faiss is None:
         raise InputError(
-            f"--index {factory!r} wants vectors, and {name} has none: only --index {EXACT} ranks by it"
+            f"--index {factory!r} wants vectors, and {name} has none: leave it out"
         )
     return by_faiss
 

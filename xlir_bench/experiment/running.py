@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.encoders import load_reranker
-from xlir_bench.errors import OutOfReachError, XlirError
+from xlir_bench.errors import OutOfReachError, XlirError, named_by
 from xlir_bench.evaluation import RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.files import ELSEWHERE, building, held, require_writable, safe_name
@@ -128,7 +128,8 @@ class Trainings:
             )
         asked = self._encoder_options(recipe.variants()[0])
         if asked.rerank is not None:  # refused now, and not after the first training
-            load_reranker(asked.rerank, asked)
+            with named_by("rerank"):
+                load_reranker(asked.rerank, asked)
         failed = dict[Cell, str]()
         require_writable(self.folder, ELSEWHERE)
         with held(self.folder / LOCK, f"output folder {self.folder}"):

@@ -267,6 +267,7 @@ WANTED: dict[Any, tuple[Any, str]] = {
     str: (TEXT, "text"),
 }
 """What a value of such an option may be; numbers of numpy will do."""
+IN_LISTS = {int: "whole numbers, such as 256,128", float: "numbers, such as 1,0.5"}
 
 
 def out_of_bounds(option: Option, value: Any) -> str:
@@ -274,6 +275,7 @@ def out_of_bounds(option: Option, value: Any) -> str:
     if value is not None and option.choices is None:
         kind = get_origin(option.one) or option.one
         types, told = WANTED.get(kind, (kind, "text"))
+        told = IN_LISTS.get(kind, told) if option.is_list else told
         if not isinstance(value, types) or (isinstance(value, bool) and option.one is not bool):
             return f"{value!r} wants {told}"
     if isinstance(value, bool) or not isinstance(value, Real):

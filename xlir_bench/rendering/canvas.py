@@ -12,8 +12,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
+from xlir_bench.extras import require
 from xlir_bench.files import explained, replacing
 from xlir_bench.options.drawing import DrawOptions
 from xlir_bench.records import Kind
@@ -301,11 +302,10 @@ def svg(figure: Figure) -> str:
 @contextmanager
 def style(options: DrawOptions | None = None) -> Iterator[None]:
     """Our look and what was asked for, whatever the user's matplotlibrc says; names are never read as formulas."""
-    try:
-        import matplotlib as mpl
-        from matplotlib import font_manager
-    except ImportError as error:
-        raise XlirError("plots need matplotlib: pip install 'xlir-bench[plot]'") from error
+    require("plot", "a picture")
+    import matplotlib as mpl
+    from matplotlib import font_manager
+
     installed = set(font_manager.get_font_names())
     before = OPTIONS.set(options or OPTIONS.get())
     fonts = ["DejaVu Sans", *(f for f in SCRIPT_FONTS if f in installed)]

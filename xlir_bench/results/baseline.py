@@ -59,7 +59,10 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
     if folder is None:
         raise InputError("the baseline lies in no folder; name one with --baseline")
     if not verdict.passed:
-        raise InputError("a baseline is replaced only by a candidate that passed")
+        raise InputError(
+            f"{candidate.record.encoder.name} does not replace the baseline {folder}, {baseline.record.encoder.name}:"
+            f" its verdict is {verdict.outcome.value}, and only a candidate that passed does"
+        )
     if not reason:
         raise InputError("--update-baseline wants a --reason: one line for its history")
     old, new = _side(baseline), _side(candidate)

@@ -79,7 +79,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
         match = HUB_ID.fullmatch(spec)
         if match is None:
             raise InputError(
-                f"--task mteb:{spec}: neither a folder nor a data set of the hub (owner/name, or owner/name@revision)"
+                f"mteb:{spec}: neither a folder nor a data set of the hub (owner/name, or owner/name@revision)"
             )
         name, home = match[1], safe_name(spec.replace("/", "--"), also="@")
         commit, files = _on_hub(match[1], match[2], home, offline)
@@ -125,7 +125,7 @@ def _on_hub(
         return commits.pop(), files
     if offline:
         raise OutOfReachError(
-            f"--task mteb:{repo}: its files were never listed on this machine, and offline the hub is not asked; run"
+            f"mteb:{repo}: its files were never listed on this machine, and offline the hub is not asked; run"
             f" `xlir-bench data fetch mteb:{repo}` first, or give a folder"
         )
     commit = revision if revision and COMMIT.fullmatch(revision) else _commit(repo, revision)
@@ -142,11 +142,11 @@ def _commit(repo: str, revision: str | None) -> str:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if not isinstance(error, HfHubHTTPError):
             raise OutOfReachError(
-                f"--task mteb:{repo}: the hub cannot be reached ({reason}); try again, or give a folder"
+                f"mteb:{repo}: the hub cannot be reached ({reason}); try again, or give a folder"
             ) from error
         raise OutOfReachError(
             f"the hub has no data set {repo}{f' at {revision}' if revision else ''} for us ({reason}); check the"
-            " name, log in with `hf auth login` if it is gated, or give a folder: --task mteb:FOLDER"
+            " name, log in with `hf auth login` if it is gated, or give a folder: mteb:FOLDER"
         ) from error
 
 
@@ -158,7 +158,7 @@ def _subsets(
     for file in files:
         path = file.path.removeprefix(f"{home}/")
         if "instruction" in path:
-            raise InputError(f"--task mteb:{spec} has instructions, which are not read")
+            raise InputError(f"mteb:{spec} has instructions, which are not read")
         if match := FILE.fullmatch(path):
             part = PARTS.get(match["part"], match["part"])
             split = re.split(r"[-./]?\d{4,}", match["rest"] or "")[0].rpartition("/")[2]
@@ -178,7 +178,7 @@ def _subsets(
             subsets.append(Subset(subset, queries_lang, corpus_lang, chosen))
     if not subsets:
         raise InputError(
-            f"--task mteb:{spec} has no subset with corpus, queries and qrels of one split, as parquet or JSON"
+            f"mteb:{spec} has no subset with corpus, queries and qrels of one split, as parquet or JSON"
             " Lines (say <lang>-corpus/test-00000-of-00001.parquet)"
         )
     return subsets

@@ -29,12 +29,12 @@ def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> T
     folder = path if path.is_dir() else path.parent
     paths = sorted(p for p in path.iterdir() if is_pairs(p)) if path.is_dir() else [path]
     if not path.exists():
-        raise InputError(f"--task parallel: {path} cannot be read: it is not there")
+        raise InputError(f"parallel:{path} cannot be read: it is not there")
     faults = Faults(str(path))
     languages = {each: _languages_of(each, faults) for each in paths}
     if len(set().union(*languages.values())) < 2:
         raise InputError(
-            f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
+            f'parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
             ' in two languages or more, or pairs, "de<TAB>en<TAB>…<TAB>…", in files named .tsv'
             + (f"; {faults}" if faults.count else "")
         )
@@ -75,7 +75,7 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
     first = next(_objects(folder / paths[""], faults), {})
     if "lang" in first and "language" not in first and langs is None:
         raise InputError(
-            f"--task beir:{folder}: its rows name no 'language' but a 'lang': rename it, or name with --langs the one"
+            f"beir:{folder}: its rows name no 'language' but a 'lang': rename it, or name with --langs the one"
             " language of all rows"
         )
     if "language" in first:
@@ -87,7 +87,7 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
             raise InputError(f"--langs {','.join(unknown)}: no code of ISO 639, like de or swh")
         if len(languages) > 1:
             raise InputError(
-                f"--task beir:{folder}: its rows name no language, and --langs says {', '.join(sorted(languages))}"
+                f"beir:{folder}: its rows name no language, and --langs says {', '.join(sorted(languages))}"
             )
     return task_of_ones_own(
         folder.resolve().name,
@@ -112,7 +112,7 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     if not query_langs or not corpus_langs:
         where, what = ("corpus", "passage") if query_langs else ("queries", "query")
         raise InputError(
-            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
+            f"mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
             + (f"; {faults}" if faults.count else "")
         )
     langs_of = {"queries": query_langs, "corpus": corpus_langs, "qrels": query_langs}
@@ -136,7 +136,7 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
 def _require_files(kind: str, folder: Path, paths: Iterable[str]) -> None:
     if lacking := [path for path in paths if not (folder / path).is_file()]:
         wanted = ", ".join(lacking)
-        raise InputError(f"--task {kind}:{folder} wants {wanted} in that folder: not there")
+        raise InputError(f"{kind}:{folder} wants {wanted} in that folder: not there")
 
 
 def is_code(lang: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.extras import require
 from xlir_bench.files import (
     ELSEWHERE,
     LONGEST_LINE,
@@ -207,6 +208,7 @@ _READERS: dict[str, Callable[[Path], Records]] = {
 
 def _of_datasets(name: str, offline: bool) -> Records:
     """The records of a folder that `datasets` saved or can read, or of a data set of the hub."""
+    require("train", name)
     import datasets
     from datasets.exceptions import DatasetsError
 

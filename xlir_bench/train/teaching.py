@@ -16,7 +16,7 @@ from sentence_transformers.base.modules import Dense
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import checked, load_encoder
 from xlir_bench.encoders.check import quoted
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, named_by
 from xlir_bench.files import replacing
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.training import TrainOptions
@@ -89,7 +89,8 @@ def teach(
             offline=options.offline,
             trust_remote_code=options.trust_remote_code,
         )
-        encoder: Any = load_encoder(spec, how)
+        with named_by("--teacher"):
+            encoder: Any = load_encoder(spec, how)
         stated = {"name": encoder.name, "digest": encoder.fingerprint}
         if not hasattr(encoder, "encode"):
             raise InputError(
