@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from evaluation.plain import full_small
 
 import xlir_bench as xb
 from xlir_bench.encoders.python import takes_role
+from xlir_bench.errors import InputError
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
@@ -189,3 +192,41 @@ def test_a_comparison_is_told_in_a_line_and_printed_as_tables() -> None:
     assert re.match("<Comparison .*builtin:random .*builtin:ngram .*mini, map:", repr(compared))
     assert "monolingual -." in repr(compared)
     assert "by query language" in str(compared)
+
+
+@pytest.mark.parametrize(
+    ("call", "facts"),
+    [
+        (lambda: xb.compare("a", "b"), ("two results", "Result.load", "'a'")),
+        (lambda: xb.evaluate("mini", "builtin:ngram", xb.EncoderOptions()), ("RunOptions", "EncoderOptions(")),
+        (lambda: xb.evaluate("mini", "builtin:ngram", encoder_options=xb.RunOptions()), ("EncoderOptions,",)),
+        (lambda: xb.evaluate("mini", "builtin:ngram", progress=5), ("progress", "5")),
+        (lambda: xb.evaluate("mini", "builtin:ngram", executor="ray"), ("opened", "'ray'")),
+        (lambda: xb.evaluate("mini", "builtin:ngram", seed=None), ("--seed None", "whole number")),
+        (lambda: xb.load_encoder(5), ("builtin:ngram", "5")),
+        (lambda: xb.load_encoder("builtin:ngram", {"device": "cpu"}), ("EncoderOptions", "{'device': 'cpu'}")),
+        (lambda: xb.load_results(5), ("a path", "5")),
+        (lambda: xb.Result.load(None), ("a path", "None")),
+        (lambda: xb.catalogue("no-such-folder"), ("no-such-folder", "TOML")),
+        (lambda: xb.catalogue().get([5]), ("tasks", "5")),
+        (lambda: xb.RunOptions(cache=5), ("a path", "5")),
+        (lambda: xb.RunOptions(measures=5), ("--measures 5", "text")),
+        (lambda: xb.TrainOptions(sources="x", output=5), ("a path", "5")),
+        (lambda: xb.TrainOptions(sources="x", output="o", batches=5), ("BatchOptions", "5")),
+        (lambda: xb.SentenceTransformerEvaluator("mini", lang="de"), ("'lang'", "'langs'")),
+        (lambda: xb.SentenceTransformerEvaluator("mini")("a model"), ("str", "SentenceTransformer")),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_refused_in_a_line_that_says_what_is_wanted(
+    call: Callable[[], object], facts: tuple[str, ...]
+) -> None:
+    with pytest.raises(InputError) as refused:
+        call()
+    told = str(refused.value)
+    assert [fact for fact in facts if fact not in told] == []
+    assert "\n" not in told
+
+
+def test_a_path_is_taken_where_text_is() -> None:
+    assert xb.EncoderOptions(rerank=Path("reranker")).rerank == "reranker"
+    assert xb.load_encoder(Path("builtin:ngram")).name == "builtin:ngram"

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.extras import require
+from xlir_bench.options.stating import options_of
 from xlir_bench.tasks import Task, catalogue
 
 require("models", "SentenceTransformerEvaluator")
@@ -31,6 +33,13 @@ class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
 
     def __init__(self, task: str | Task, options: RunOptions = BRIEF, **changes: Any) -> None:
         super().__init__()
+        require_type(
+            task, str | Task, "SentenceTransformerEvaluator wants the name of a task, or a Task"
+        )
+        require_type(options, RunOptions, "SentenceTransformerEvaluator: options are RunOptions")
+        known = [option.name for option in options_of(RunOptions)]
+        if unknown := [name for name in changes if not hasattr(options, name)]:
+            raise UnknownNameError("option of SentenceTransformerEvaluator", unknown, known)
         self.task = catalogue().get([task])[0] if isinstance(task, str) else task
         self.options = replace(options, **changes)
         self.primary_metric = f"{self.task.name}.mean"
@@ -39,6 +48,10 @@ class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Map by kind, their mean, and the rank distance; the model is left as it was."""
+        if not hasattr(model, "training"):
+            raise InputError(
+                f"{type(model).__name__} is no SentenceTransformer: give the model in training"
+            )
         training = model.training
         model.eval()
         try:

@@ -33,6 +33,17 @@ class InputError(XlirError):
     exit_code = 2
 
 
+def require_type(value: object, kinds: Any, wanted: str) -> None:
+    """Refuse what is given for a parameter of a public function and is none of what it takes."""
+    if not isinstance(value, kinds):
+        raise InputError(f"{wanted}, and {as_given(value)} was given")
+
+
+def as_given(value: object) -> str:
+    """What was given, on one line; its beginning, if it is long."""
+    return " ".join(repr(value).split())[:200]
+
+
 @contextmanager
 def named_by(flag: str) -> Iterator[None]:
     """Say by which option it was named, whatever goes wrong with it."""

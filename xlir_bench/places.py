@@ -6,12 +6,18 @@ import os
 from pathlib import Path
 
 from xlir_bench import objectstore
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, require_type
+
+
+def as_path(given: str | os.PathLike[str]) -> Path:
+    """The path of what a caller gave; what is none is refused."""
+    require_type(given, str | os.PathLike, "a path is wanted")
+    return Path(given)
 
 
 def expanded(path: str | Path) -> Path:
     """A path with its `~` written out; one of a user who is not on this machine stays as it is."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  # that of pathlib fails where there is no such user
+    return Path(os.path.expanduser(as_path(path)))  # noqa: PTH111  # that of pathlib fails where there is no such user
 
 
 def cache_root() -> Path:

@@ -39,7 +39,7 @@ class Kind(StrEnum):
         ['cross-lingual', 'monolingual']
         """
         known = {kind.value.replace("-", ""): kind for kind in cls}
-        plain = [re.sub(r"[\W_]", "", name.casefold()) for name in names]
+        plain = [re.sub(r"[\W_]", "", str(name).casefold()) for name in names]
         if unknown := [n for n, p in zip(names, plain, strict=True) if p not in known]:
             raise UnknownNameError("kind", unknown, [kind.value for kind in cls])
         return tuple(known[p] for p in plain)
@@ -226,6 +226,7 @@ class TokenCounts:
     """How many of them are the unknown token."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Shows progress; nothing below the command line prints."""
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.files import json_digest
+from xlir_bench.places import as_path
 from xlir_bench.records import Kind, Setting
 from xlir_bench.untrusted import read_toml, validated
 
@@ -250,6 +251,9 @@ class TaskCatalogue:
 
         `langs`: the language of data that does not name its own. `offline`: the hub is not asked.
         """
+        names = [names] if isinstance(names, str) or not isinstance(names, Iterable) else [*names]
+        for name in names:
+            require_type(name, str, "the names of tasks are wanted")
         names = list(dict.fromkeys(names))
         own = {name: task for name in names if (task := own_task(name, langs, offline)) is not None}
         for spec, task in own.items():
@@ -289,12 +293,12 @@ OWN = {
 """Kinds of task that are named by where their data lies, and the function in `xlir_bench.sources` that makes each."""
 
 
-def catalogue(*extra: Path) -> TaskCatalogue:
+def catalogue(*extra: str | Path) -> TaskCatalogue:
     """The bundled tasks and those in `extra` folders; a name that two files claim is an error."""
     paths: dict[str, Path] = {}
     tasks: dict[str, Task] = {}
     faults: dict[Path, InputError] = {}
-    for folder in (tasks_folder(), *extra):
+    for folder in (tasks_folder(), *map(as_path, extra)):
         if not folder.is_dir():
             raise InputError(
                 f"tasks folder {folder} is not there; --tasks-dir wants a folder of TOML files"

@@ -21,7 +21,7 @@ from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
 from xlir_bench.encoders.python import PythonEncoder, PythonTarget, python_target
 from xlir_bench.encoders.transformer import InMemoryEncoder, SparseEncoder, TransformerEncoder
 from xlir_bench.encoders.vectors import StoredVectors
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
@@ -57,7 +57,11 @@ def _load_packaged(name: str, options: EncoderOptions) -> Encoder:
 
 def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
     """The encoder that `spec` names: ``builtin:``, ``sparse:``, ``py:``, ``http:`` …, a folder or a hub id."""
-    check_bounds(options)
+    require_type(
+        spec, str | os.PathLike, "load_encoder wants a spec, such as builtin:ngram or a folder"
+    )
+    require_type(options, EncoderOptions, "load_encoder wants EncoderOptions")
+    spec = os.fspath(spec)
     if not spec.strip():
         raise InputError(
             "the name of the model is empty: give a folder, a hub id or a prefix like builtin:ngram"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.augment.query_forms import with_query_form
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.evaluation.between_languages import alignment_part
 from xlir_bench.evaluation.measuring import clusters_of, pool_rankings, scores_of, summary_of
 from xlir_bench.evaluation.record import (
@@ -80,6 +80,15 @@ def evaluate(
         raise InputError(
             f"evaluate takes one task by its name, or a Task, not {type(task).__name__}"
         )
+    require_type(options, RunOptions | None, "evaluate: options are RunOptions")
+    require_type(
+        encoder_options, EncoderOptions | None, "evaluate: encoder_options are EncoderOptions"
+    )
+    require_type(
+        progress, Progress | None, "evaluate: progress is what is told of stages (Progress)"
+    )
+    require_type(executor, Executor, "evaluate: executor is of xlir_bench.executor.opened")
+    require_type(command, str, "evaluate: command is text")
     known = {o.name for record in (RunOptions, EncoderOptions) for o in options_of(record)}
     if unknown := [name for name in given if name not in known | {"cache"}]:
         raise UnknownNameError("option of evaluate", unknown, known)
@@ -206,9 +215,7 @@ def _by_faiss(index: Index, factory: str, depth: int, name: str) -> Index:
     """FAISS in place of exact search."""
     by_faiss = index.by_faiss(factory, depth)
     if by_faiss is None:
-        raise InputError(
-            f"--index {factory!r} wants vectors, and {name} has none: leave it out"
-        )
+        raise InputError(f"--index {factory!r} wants vectors, and {name} has none: leave it out")
     return by_faiss
 
 

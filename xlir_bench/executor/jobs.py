@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 Unit_contra = TypeVar("Unit_contra", contravariant=True)
 Unit = TypeVar("Unit")
@@ -38,6 +38,7 @@ class Done(Generic[Made]):
         return self.value  # type: ignore[return-value]  # without an error it is there
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Does the units of a job, here or elsewhere."""
 

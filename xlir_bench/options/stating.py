@@ -18,7 +18,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, as_given
 
 WHAT, DATA, MODEL, MEASURED = "Models and tasks", "Data", "Model", "What is measured"
 SEARCH, OUTPUT, REST = "Search", "Output", "Other options"
@@ -176,10 +176,14 @@ def changed(record: Record, given: Mapping[str, Any]) -> Record:
 
 
 def hold_tuples(record: Any) -> None:
-    """Make tuples of what was given for options that hold several values: a list, one value, or text with commas."""
+    """Make tuples of what was given for options that hold several values (a list, one value, or text with commas), and
+    text of paths where text is held.
+    """
     for option in options_of(type(record)):
-        if option.is_list and getattr(record, option.name, None) is not None:
-            object.__setattr__(record, option.name, parsed(option, getattr(record, option.name)))
+        value = getattr(record, option.name, None)
+        is_path_as_text = option.one is str and isinstance(value, os.PathLike)
+        if value is not None and (option.is_list or is_path_as_text):
+            object.__setattr__(record, option.name, parsed(option, value))
 
 
 def parsed(option: Option, value: Any) -> Any:
@@ -227,15 +231,15 @@ number_of_bytes = amount("500MB or 20GB", **BYTES)
 
 
 def _value_or_text(kind: Any) -> Callable[[Any], Any] | None:
-    """Reads a number, a path or a word of an enumeration; text that is none stays as it is."""
+    """Reads a number, text, a path or a word of an enumeration; text that is none stays as it is."""
 
     def read(text: Any) -> Any:
         try:
             return kind(text)
-        except ValueError:
+        except (ValueError, TypeError):
             return text
 
-    return read if kind in (int, float, Path) or isinstance(kind, EnumType) else None
+    return read if kind in (int, float, str, Path) or isinstance(kind, EnumType) else None
 
 
 def check_bounds(record: Any) -> None:
@@ -244,7 +248,8 @@ def check_bounds(record: Any) -> None:
         if is_dataclass(value := getattr(record, part.name)):
             check_bounds(value)
     for option in options_of(type(record)):
-        check(option, getattr(record, option.name, None))
+        if hasattr(record, option.name):  # the others are of the records in it
+            check(option, getattr(record, option.name))
 
 
 def check(option: Option, value: Any) -> None:
@@ -253,7 +258,9 @@ def check(option: Option, value: Any) -> None:
     if several and not value and option.default != ():
         raise InputError(f"{option.label} is empty: it wants one value or more")
     for each in value if several else [value]:
-        if each is not None and option.choices is not None and each not in option.choices:
+        if each is None and type(None) in get_args(option.type):
+            continue
+        if option.choices is not None and not (isinstance(each, str) and each in option.choices):
             raise UnknownNameError(option.label, [each], option.choices)
         if why := out_of_bounds(option, each):
             raise InputError(f"{option.label} {why}")
@@ -272,12 +279,12 @@ IN_LISTS = {int: "whole numbers, such as 256,128", float: "numbers, such as 1,0.
 
 def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a value, such as a number; empty if nothing is."""
-    if value is not None and option.choices is None:
+    if option.choices is None:
         kind = get_origin(option.one) or option.one
         types, told = WANTED.get(kind, (kind, "text"))
         told = IN_LISTS.get(kind, told) if option.is_list else told
         if not isinstance(value, types) or (isinstance(value, bool) and option.one is not bool):
-            return f"{value!r} wants {told}"
+            return f"{as_given(value)} wants {told}"
     if isinstance(value, bool) or not isinstance(value, Real):
         return ""
     value = value.__index__() if isinstance(value, Integral) else float(value)

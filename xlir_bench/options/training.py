@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
 from xlir_bench.options.stating import (
     check_bounds,
@@ -20,6 +20,7 @@ from xlir_bench.options.stating import (
     options_of,
     remote_code_option,
 )
+from xlir_bench.places import as_path
 
 MEAN, LAST = "mean", "last"
 STATIC_RATE, RATE = 0.01, 3e-5
@@ -78,7 +79,7 @@ def parse_source(stated: str | Path) -> TrainingSource:
 def _training_arguments(path: Path) -> dict[str, Any]:
     from xlir_bench.untrusted import read_toml
 
-    return read_toml(path)
+    return read_toml(Path(path))
 
 
 class Strategy(StrEnum):
@@ -269,9 +270,11 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Take paths as text and one value for a list; the loss decides whether a batch holds every answer of a row."""
+        require_type(self.batches, BatchOptions, "TrainOptions: batches are BatchOptions")
+        require_type(self.static, StaticOptions, "TrainOptions: static is of StaticOptions")
         hold_tuples(self)
         hold_tuples(self.batches)
-        object.__setattr__(self, "output", Path(self.output))
+        object.__setattr__(self, "output", as_path(self.output))
         if self.loss == "one-to-k":
             object.__setattr__(self, "batches", replace(self.batches, whole_answers=True))
 

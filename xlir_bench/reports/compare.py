@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.errors import NotComparableError, UnknownNameError
+from xlir_bench.errors import NotComparableError, UnknownNameError, require_type
 from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
@@ -99,6 +99,9 @@ def compare(
     first: Result, second: Result, measure: str | None = None, force: bool = False
 ) -> Comparison:
     """Two results of one task on one measure; refused if they do not measure the same thing."""
+    for result in (first, second):
+        require_type(result, Result, "compare wants two results (Result.load gives one)")
+    require_type(measure, str | None, "compare: measure is the name of one")
     notes = require_comparable([first, second], force, FORCE, forms_may_differ=True)
     if first.record.encoder.fingerprint == second.record.encoder.fingerprint:
         similarities = [each.record.encoder.similarity or "cosine" for each in (first, second)]

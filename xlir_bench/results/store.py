@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.escaping import visible
 from xlir_bench.files import (
     beside,
@@ -28,6 +28,7 @@ from xlir_bench.files import (
     write,
 )
 from xlir_bench.measures.bootstrap import Interval
+from xlir_bench.places import as_path
 from xlir_bench.records import Kind, measure_name
 from xlir_bench.rendering.document import Lines, Table, render
 from xlir_bench.results.frame import part_of, rows_of
@@ -139,7 +140,8 @@ class Result:
         `tables`: which are kept. ``("ranks",)`` is enough for every comparison: values of single queries are computed
         from ranks. The values of measures that look for answers cannot be, and are always kept.
         """
-        folder, wanted = Path(folder), set(tables)
+        require_type(tables, Iterable, "tables to save are a list of names")
+        folder, wanted = as_path(folder), set(tables)
         if not self.record.by_ranks:
             wanted.add("queries")
         with explained(folder, REMEDY), held(folder / LOCK, f"result {folder}", wait=True):
@@ -163,6 +165,7 @@ class Result:
 
     def values(self, measure: str) -> QueryValues:
         """One measure of every query: as stored, else computed from ranks."""
+        require_type(measure, str, "the name of a measure is wanted")
         if measure not in self._values:
             self._values[measure] = self._computed(measure)
         return self._values[measure]
@@ -194,6 +197,7 @@ class Result:
 
     def table(self, name: str) -> pa.Table:
         """A stored table, or the values of all queries computed from ranks; an error if there is neither."""
+        require_type(name, str, "the name of a table is wanted")
         if name in self.tables:
             return self.tables[name]
         if name == "queries" and self.has_values:
@@ -216,7 +220,7 @@ class Result:
     @classmethod
     def load(cls, path: str | Path) -> Result:
         """The result of a folder, or of its result.json."""
-        path = Path(path)
+        path = as_path(path)
         file = path / RESULT_FILE if path.is_dir() else path
         record = _read_record(file)
         while len(tables := _existing_tables(record, file.parent)) < len(record.tables or ()):
@@ -317,7 +321,9 @@ def result_files(path: Path, wanted: str) -> list[Path]:
 def load_in_order(paths: str | Path | Iterable[str | Path]) -> list[Result]:
     """Every result in these folders (searched through) or files, each once, in the order given."""
     files: dict[Path, Path] = {}
-    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
+    given: Any = paths
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    for path in map(as_path, given if several else [given]):
         wanted = "name a result folder (results/<encoder>/<task>), or one that holds some"
         below = result_files(path, wanted)
         if not below:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.libraries import quiet_transformers
-from xlir_bench.errors import WARNING, InputError, UnknownNameError, XlirError, plural
+from xlir_bench.errors import WARNING, InputError, UnknownNameError, XlirError, plural, require_type
 from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
@@ -77,10 +77,15 @@ def train(
     In each of several processes that `torchrun` started it trains the same model on the same batches; the first
     of them writes and evaluates.
     """
+    require_type(
+        options, TrainOptions | None, "train_hybrid wants TrainOptions, or options by their names"
+    )
+    require_type(tasks, Iterable, "train_hybrid: tasks are a list of Task")
+    require_type(
+        progress, Progress | None, "train_hybrid: progress is what is told of stages (Progress)"
+    )
     if options is None:
         options = _options(given)
-    elif not isinstance(options, TrainOptions):
-        raise InputError("train_hybrid takes TrainOptions, or options by their names")
     elif given:
         raise InputError(f"train_hybrid: with options, {', '.join(given)} goes into them")
     options.check()
