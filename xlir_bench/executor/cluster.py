@@ -15,7 +15,7 @@ import socket
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -25,7 +25,7 @@ from typing import Any
 import ray
 
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.executor.jobs import Done, Job, Made, Unit, processor
+from xlir_bench.executor.jobs import Done, Job, Made, Unit, processor, stderr_dropped
 from xlir_bench.version import __version__
 
 MOST_DEATHS = 5
@@ -83,13 +83,14 @@ def _join(option: str | None) -> None:
     variables = {name: os.environ[name] for name in SENT if name in os.environ}
     _leave_stdout_alone()
     try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if address == "local" else None,
-            runtime_env={"env_vars": variables},
-        )
+        with nullcontext() if address == "local" else stderr_dropped():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False if address == "local" else None,
+                runtime_env={"env_vars": variables},
+            )
     except Exception as error:  # Ray raises a plain Exception where a node does not start in time
         if address == "local":
             why = f"cannot start Ray here ({_line(error)}): try again, or name a cluster, --on ray:HOST:PORT"

@@ -188,7 +188,7 @@ class RunOptions:
         """``sha256:…`` of the word lists that questions are changed by; None where they are not."""
         if self.query_form != "code-switched" or self.word_lists is None:
             return None
-        lists = sorted(self.word_lists.glob("*.tsv"))
+        lists = filter(Path.is_file, sorted(self.word_lists.glob("*.tsv")))
         lines = (f"{path.name} {file_digest(path, 'sha256')}\n".encode() for path in lists)
         return f"sha256:{parts_digest(lines)}"
 
