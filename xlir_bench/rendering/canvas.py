@@ -302,10 +302,12 @@ def svg(figure: Figure) -> str:
 @contextmanager
 def style(options: DrawOptions | None = None) -> Iterator[None]:
     """Our look and what was asked for, whatever the user's matplotlibrc says; names are never read as formulas."""
-    require("plot", "a picture")
-    import matplotlib as mpl
-    from matplotlib import font_manager
-
+    try:
+        import matplotlib as mpl
+        from matplotlib import font_manager
+    except ImportError:
+        require("plot", "a picture")
+        raise
     installed = set(font_manager.get_font_names())
     before = OPTIONS.set(options or OPTIONS.get())
     fonts = ["DejaVu Sans", *(f for f in SCRIPT_FONTS if f in installed)]
