@@ -87,7 +87,7 @@ def test_its_card_names_its_weights_and_tokens_are_counted() -> None:
     assert (card.kind, card.slug) == ("builtin", "builtin-multilingual")
     assert card.weights_digest is not None
     noted = load_encoder("builtin:multilingual", EncoderOptions(query_prompt="Query: "))
-    assert re.match(r"--query-prompt\b.*\bleft out", describe(noted).notes[0])
+    assert re.match(r"--query-prompt\b.*\bignored", describe(noted).notes[0])
     counts = ENCODER.count_tokens(["A storm came.", ""], "query")  # type: ignore[attr-defined]
     assert counts.tokens[0] >= 3
     assert (counts.tokens[1], counts.unknown.sum()) == (0, 0)
