@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     import httpx
 
 BATCH = 64
-"""The most inputs a request."""
+"""The most texts in a request."""
 USED_OPTIONS = ("query_prompt", "passage_prompt", "truncate_dim", "http_body")
 OWN_FIELDS = ("model", "input", "encoding_format")
 """Fields of a request that `--http-body` may not set."""
 MAY_BE_SECRET = 12
-"""Values of `--http-body` with at least so many characters are not shown."""
+"""Texts in `--http-body` with at least this many characters are not shown."""
 SPECIAL_TOKENS = 2
-"""What a tokenizer may put around a text; if a server counts more, it adds a prefix."""
+"""Tokens that a tokenizer may put around a text; a server that counts more adds a prefix."""
 TRIES, FIRST_TRIES = 6, 3
-"""How often a request is tried; and before the server has answered anything: a wrong address should not take long."""
+"""How often a request is tried; the second number holds until the server answers, so that a wrong address fails soon."""
 PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds before the second try, doubled from one to the next; and the most, whatever the server asks for."""
+"""Seconds before the second try, doubled before each further one; and the most seconds, whatever the server asks for."""
 TIMEOUT = 60.0
 """Seconds that a request may take."""
 
@@ -70,7 +70,7 @@ class HttpEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of URL, model, prompts, request and the vectors of a few texts: a server may change its weights."""
+        """A digest of URL, model, prompts, request and, since a server may change its weights, the vectors of a few texts."""
         parts: dict[str, Any] = {
             "kind": "http",
             "url": self.url,
@@ -96,7 +96,7 @@ class HttpEncoder:
             notes=(
                 *self._prompts.notes,
                 f"server: {self.url}",
-                *(f"each request for {role} texts says {names}, too" for role, names in bodies),
+                *(f"each request for {role} texts also sends {names}" for role, names in bodies),
                 *self._prefix_notes(),
                 *unused_notes(self._options, "http", USED_OPTIONS),
             ),
@@ -115,7 +115,7 @@ class HttpEncoder:
         """One float32 row per text, in requests of at most `BATCH` texts."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        rows = [self._batch(texts[some], role) for some in slices(len(texts), BATCH)]
+        rows = [self._batch(texts[part], role) for part in slices(len(texts), BATCH)]
         widths = {block.shape[1] for block in rows}
         if len(widths) > 1:
             raise BadVectorsError(f"{self.url} gave vectors of several lengths: {sorted(widths)}")
@@ -129,7 +129,9 @@ class HttpEncoder:
         data: Any = self._answer([prompt + text for text in texts], role).get("data")
         ok = isinstance(data, list) and all(isinstance(x, dict) and "embedding" in x for x in data)
         if not ok:
-            raise InputError(f"{self.url} answers, but not with embeddings: is it such a server?")
+            raise InputError(
+                f"{self.url} answers, but not with embeddings: is it an embeddings server?"
+            )
         if len(data) != len(texts):
             raise BadVectorsError(
                 f"{self.url} was asked for {len(texts)} vectors and gave {len(data)}; the first text is {quoted(texts[0])}"
@@ -146,9 +148,9 @@ class HttpEncoder:
         return checked([row["embedding"] for row in data], texts)
 
     def _prefix_notes(self) -> Iterator[str]:
-        """What the server puts before texts itself, as far as it counts tokens, and what comes on top."""
+        """Notes on tokens that the server puts before texts, if it says how many tokens it counts."""
         for role in ROLES:
-            # A text of one word and one of nine tell what the server adds to a text, if it tells its tokens.
+            # The token counts of one word and of nine words give the number of tokens that the server adds.
             one, nine = (self._counted_tokens("a" + " a" * more, role) for more in (0, 8))
             if one is None or nine is None or nine <= one or (nine - one) % 8:
                 continue
@@ -156,8 +158,8 @@ class HttpEncoder:
             if tokens > 0 and (prompt := self._prompts.of(role)):
                 yield (
                     f"TWO PREFIXES: the server puts some {tokens} tokens before each {role} itself, and our prompt"
-                    f" {prompt!r} comes on top; --{role}-prompt '' leaves ours out, --http-body {role}=JSON tells the"
-                    " server the role"
+                    f" {prompt!r} is added to them; --{role}-prompt '' leaves ours out, --http-body {role}=JSON tells"
+                    " the server the role"
                 )
             elif tokens > 0:
                 yield f"the server puts some {tokens} tokens before each {role} itself"
@@ -168,7 +170,7 @@ class HttpEncoder:
         return tokens if isinstance(tokens, int) else None
 
     def _answer(self, inputs: list[str], role: Role) -> dict[str, Any]:
-        """The JSON object that the server answers; empty where it is something else."""
+        """The JSON object that the server answers; empty if the answer is another JSON value."""
         request = {"model": self.name, "input": inputs, "encoding_format": "float"}
         response = self._post(self._bodies[role] | request)
         try:
@@ -185,15 +187,15 @@ class HttpEncoder:
         key = os.environ.get(self._options.api_key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         address = f"{self.url}?{self._query}" if self._query else self.url
-        passing = httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError
+        temporary = httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError
         failures = 0
         while True:
-            asked = 0.0
+            requested = 0.0
             try:
                 response = self._client.post(address, json=body, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 reason = f"{type(error).__name__}: {self._scrubbed(str(error))}"
-                if not isinstance(error, passing):
+                if not isinstance(error, temporary):
                     raise InputError(f"{self.url}: {reason}") from None
             else:
                 self._reached = True
@@ -202,15 +204,15 @@ class HttpEncoder:
                 if response.status_code != 429 and response.status_code < 500:
                     raise InputError(self._refusal(response))
                 reason = f"HTTP {response.status_code}: {self._scrubbed(response.text)}"
-                asked = _retry_after(response.headers.get("retry-after"))
+                requested = _retry_after(response.headers.get("retry-after"))
             failures += 1
             if failures >= (TRIES if self._reached else FIRST_TRIES):
                 raise OutOfReachError(
                     f"{self.url} gave no vectors in {failures} tries ({reason}): is the server up, is the address right?"
                 )
-            # Chance spreads the tries of many clients.
+            # A random delay, so that many clients do not try again at the same moment.
             delay = PAUSE * 2.0 ** (failures - 1) * (0.5 + 0.5 * random())  # noqa: S311
-            sleep(min(max(delay, asked), LONGEST_PAUSE))
+            sleep(min(max(delay, requested), LONGEST_PAUSE))
 
     def _refusal(self, response: httpx.Response) -> str:
         status, variable = response.status_code, self._options.api_key_env
@@ -224,10 +226,10 @@ class HttpEncoder:
     def _scrubbed(self, text: str) -> str:
         """What a server or library said, on one short line and without the key or a password."""
         values = (value for body in self._bodies.values() for value in body.values())
-        long = (value for value in values if isinstance(value, str) and len(value) >= MAY_BE_SECRET)
+        secrets = (x for x in values if isinstance(x, str) and len(x) >= MAY_BE_SECRET)
         key = os.environ.get(self._options.api_key_env) or ""
         login = self._login or ()
-        said = redacted(text, (key, ":".join(login), *login, self._query, *long))
+        said = redacted(text, (key, ":".join(login), *login, self._query, *secrets))
         return visible(" ".join(said.split())[:200]) or "no reason given"
 
     @cached_property
@@ -251,7 +253,7 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
 
 
 def _bodies(stated: Sequence[str]) -> dict[Role, dict[str, Any]]:
-    """What `--http-body` adds to the requests of each role; no message shows a value, it may be a secret."""
+    """What `--http-body` adds to the requests of each role. No message shows its values, which may be secret."""
     bodies: dict[Role, dict[str, Any]] = {}
     for text in stated:
         name, _, content = text.partition("=")
@@ -260,11 +262,11 @@ def _bodies(stated: Sequence[str]) -> dict[Role, dict[str, Any]]:
             raise InputError("--http-body takes query=JSON and passage=JSON, each once at most")
         try:
             body = json.loads(content)
-            # NaN and half surrogate pairs are no JSON that a server would take.
+            # Servers refuse NaN and unpaired surrogates, which Python takes for JSON.
             json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", "numbers and texts that JSON does not have")
-            raise InputError(f"--http-body {role}=… is no JSON: {reason}") from None
+            raise InputError(f"--http-body {role}=… is not JSON: {reason}") from None
         if not isinstance(body, dict) or set(body) & set(OWN_FIELDS):
             raise InputError(
                 f"--http-body {role}=… takes an object without {', '.join(OWN_FIELDS)}, such as"
@@ -275,7 +277,7 @@ def _bodies(stated: Sequence[str]) -> dict[Role, dict[str, Any]]:
 
 
 def _retry_after(stated: str | None) -> float:
-    """Seconds that a server asks to wait: a number or a date."""
+    """The seconds that a server asks a client to wait, from its header: a number or a date."""
     try:
         return float(stated or 0)
     except ValueError:

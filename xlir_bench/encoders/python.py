@@ -33,12 +33,12 @@ class PythonTarget(NamedTuple):
     name: str
     target: Any
     digest: str
-    """Of its file."""
+    """The digest of the file that defines it."""
 
 
 class PythonEncoder:
-    """Calls a function ``encode(texts, role)`` or ``encode(texts)``, or that method of an object or class; a class is
-    made when needed."""
+    """Calls a function ``encode(texts, role)`` or ``encode(texts)``, or the method `encode` of an object or class; an
+    object of the class is made when it is needed."""
 
     def __init__(
         self, name: str, target: Any, source: str | None, options: EncoderOptions = DEFAULT_OPTIONS
@@ -58,9 +58,9 @@ class PythonEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the code's file, and of its own attribute `fingerprint` if it is a string.
+        """A digest of the code's file, and of its attribute `fingerprint` if that is a string.
 
-        A callable in memory has no file that says what it closes over: the vectors of a few texts stand in for it.
+        A callable in memory may use values that no file contains: the vectors of a few texts take the place of a file.
         """
         parts: dict[str, Any] = {"kind": "python", "name": self.name, "source": self._source}
         if self._stated is not None:
@@ -73,9 +73,9 @@ class PythonEncoder:
     @cached_property
     def card(self) -> EncoderCard:
         """What a result records of it."""
-        known = "the digest of its file" if self._source else "the vectors of a few texts"
-        known_by = f"known by {known}; what it loads besides is told apart only by an attribute `fingerprint`"
-        notes = [known_by] if self._stated is None else []
+        identity = "the digest of its file" if self._source else "the vectors of a few texts"
+        note = f"identified by {identity}; only an attribute `fingerprint` tells what else it loads"
+        notes = [note] if self._stated is None else []
         return EncoderCard(
             name=self.name,
             kind="python",
@@ -113,7 +113,7 @@ class PythonEncoder:
 
 
 def instance(name: str, target: Any) -> Any:
-    """The thing itself; of a class, one that is made."""
+    """The target itself; if it is a class, an object of the class."""
     if not inspect.isclass(target):
         return target
     try:
@@ -123,7 +123,7 @@ def instance(name: str, target: Any) -> Any:
 
 
 def takes_role(call: Callable[..., Any]) -> bool:
-    """Whether its second argument can be a role: there is one, and its default is no number or truth value."""
+    """Whether it has a second argument that can be a role: one whose default is not a number or a truth value."""
     try:
         parameters = list(inspect.signature(call).parameters.values())
     except (TypeError, ValueError):
@@ -136,7 +136,7 @@ def takes_role(call: Callable[..., Any]) -> bool:
 
 
 def python_target(spec: str) -> PythonTarget:
-    """What a spec names; the file is run, as the user asked by naming it."""
+    """What a spec names. The file is run: by naming it, the user asked for that."""
     where, _, attribute = spec.rpartition(":")
     if not where or not attribute:
         raise InputError(f"py:{spec}: give py:<file-or-module>:<attribute>, as py:model.py:encode")
@@ -151,7 +151,7 @@ def python_target(spec: str) -> PythonTarget:
 
 
 def _encoders_in(target: Any) -> list[str]:
-    """The public names of what may encode: not of numbers, nor of the modules that a file imports."""
+    """The public names of callables and of objects with a method `encode`."""
     named = {name: x for name, x in getattr(target, "__dict__", {}).items() if name[0] != "_"}
     return [
         name for name, x in named.items() if callable(x) or callable(getattr(x, "encode", None))
@@ -165,7 +165,7 @@ def _file_module(path: Path) -> tuple[ModuleType, Path]:
     name = f"xlir_py_{file_digest(path, 'blake2b')[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"py: {path} is no Python file")
+        raise InputError(f"py: {path} is not a Python file")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # it may import its neighbours, as when it is run
     module = importlib.util.module_from_spec(spec)
@@ -192,7 +192,7 @@ def _named_module(name: str) -> tuple[ModuleType, Path]:
 
 
 def in_one_line(error: Exception) -> str:
-    """An error of the user's code, and the line it came from."""
+    """An error in the user's code, and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{place}"

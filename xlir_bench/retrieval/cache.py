@@ -1,4 +1,4 @@
-"""What the cache holds of each encoder (see `store`), and room made in it."""
+"""What the cache holds for each encoder (see `vector_store`), and how room is made in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xlir_bench.untrusted import load_json
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """What the cache holds of one encoder."""
+    """What the cache holds for one encoder."""
 
     encoder: str
     folder: Path
@@ -28,7 +28,7 @@ class CacheEntry:
 
 
 def cache_entries(cache: Path) -> list[CacheEntry]:
-    """One entry an encoder, the longest unused first."""
+    """One entry for each encoder, the longest unused first."""
     entries = [_entry(folder) for folder in (cache / "vectors").glob("*") if folder.is_dir()]
     return sorted(entries, key=lambda entry: (entry.used, entry.folder.name))
 
@@ -49,7 +49,7 @@ def _entry(folder: Path) -> CacheEntry:
 
 
 def _stats(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file in the folder with its size; another run may remove some meanwhile."""
+    """Name and status of every file in the folder; a file that another run removes meanwhile is left out."""
     for place, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
@@ -62,7 +62,7 @@ class Pruned:
 
     removed: tuple[CacheEntry, ...]
     in_use: tuple[CacheEntry, ...]
-    """Encoders that stay, since a run is reading them."""
+    """Encoders that stay because a run is using their vectors."""
 
 
 def prune(
@@ -72,7 +72,11 @@ def prune(
     encoders: Sequence[str] = (),
     dry_run: bool = False,
 ) -> Pruned:
-    """Remove encoders by name, those unused for so many seconds, then the longest unused ones; `dry_run`: say which."""
+    """Remove the vectors of encoders by name, then of those unused for more than `older_than` seconds.
+
+    If the cache still has more than `max_bytes`, the longest unused ones are removed, too. With `dry_run` nothing is
+    removed, and the outcome says what would be.
+    """
     entries, now = cache_entries(cache), time.time()
     excess = 0 if max_bytes is None else sum(entry.bytes for entry in entries) - max_bytes
     named = [

@@ -1,4 +1,4 @@
-"""What a block of passages adds to what is known of the queries of one language."""
+"""Compares the queries of one language with a block of passages, and adds to their counts and lists of best passages."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ class PoolBlock:
     """Passages that follow each other in the pool."""
 
     first: int
-    """The first one's position in the pool."""
+    """The position of its first passage in the pool."""
     passages: Rows
-    """Prepared for the similarity, and placed."""
+    """Prepared for the similarity, and placed where the engine compares them."""
 
     def overlap(self, rows: slice) -> slice:
-        """Which of its passages are in this slice of the pool."""
+        """The rows of the block that are in this slice of the pool."""
         return inside(rows, slice(self.first, self.first + self.passages.shape[0]))
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The queries of one language, and what is known of their settings so far."""
+    """The queries of one language, and what the search of their settings has found so far."""
 
     similarity: Similarity
     engine: Engine
     partial: Partial
     queries: Rows
-    """Prepared for the similarity, and placed."""
+    """Prepared for the similarity, and placed where the engine compares them."""
     own: Floats
     """The true score of each relevant passage."""
 
     def see(self, rows: slice, block: PoolBlock) -> None:
-        """Take a block of passages into account, for these queries."""
+        """Compare these queries with a block of passages, and add to `partial`."""
         want = self.partial.want
-        wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
-        for span in joined(block.overlap(rows) for rows in wanted):
+        searched = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
+        for span in joined(block.overlap(positions) for positions in searched):
             seen = PoolBlock(block.first + span.start, block.passages[span])
             tile = self.engine.tile(self.similarity, self.queries[rows], seen.passages)
             if want.own is not None:
@@ -58,10 +58,10 @@ class Search:
                 self._keep(setting, tile, rows, seen)
 
     def _count(self, pooled: bool, tile: Tile, rows: slice, seen: PoolBlock) -> None:
-        """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
+        """For each relevant passage of these queries, count the tile's passages that stand before it, and its ties."""
         relevant, pool = self.partial.want.relevant, self.partial.want.pool
         first, last = np.searchsorted(relevant.query, [rows.start, rows.stop])
-        # Of one language only its own relevant passages are among those compared.
+        # Unless the setting is pooled, a relevant passage is compared with its own language alone.
         spans = [
             seen.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
             for lang in pool.langs
@@ -82,26 +82,26 @@ class Search:
         self.partial.ties[pooled][:, items] += ties.astype(np.int32)
 
     def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: PoolBlock) -> None:
-        """Put the tile's best passages among the best of these queries."""
+        """Add the tile's best passages to the best passages of these queries."""
         best = self.partial.best[setting]
         span = seen.overlap(self.partial.want.pool.rows(setting))
         if span.stop == span.start:
             return
-        # Positions ascend, so an equal score that is kept already stands before those of this tile.
+        # A passage that scores less than the last one kept is not among the best.
         bars, depth = best.scores[rows, -1], best.scores.shape[1]
         for row, column in tile.best(span.start, span.stop, bars, depth):
             best.add(row + rows.start, tile.exact(row, column), seen.first + column)
 
 
 def inside(wanted: slice, held: slice) -> slice:
-    """Which of the positions that are held are wanted, counted from the first that is held."""
+    """The part of `held` that is in `wanted`, counted from the first position of `held`."""
     size = held.stop - held.start
     start, stop = (min(max(x - held.start, 0), size) for x in (wanted.start, wanted.stop))
     return slice(start, stop)
 
 
 def joined(spans: Iterable[slice]) -> list[slice]:
-    """Spans that follow each other as one; empty ones left out."""
+    """These spans; those that touch are joined, and empty ones are left out."""
     whole: list[slice] = []
     for span in spans:
         if whole and whole[-1].stop == span.start:

@@ -1,4 +1,4 @@
-"""Where vectors are made and compared: by workers, or on a device of this process."""
+"""Where vectors are encoded and compared: by workers, or on a device of this process."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from xlir_bench.options.running import CPU
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 
 UNITS = 4
-"""For each worker, where there is enough to do: so none waits long for the last one."""
+"""Units of work for each worker: small enough that no worker waits long for the last one."""
 
 _loaded: dict[tuple[str, EncoderOptions, str], Encoder] = {}
-"""Of this process, which is a worker."""
+"""The encoder that this process, a worker, loaded last."""
 
 
 def loaded(spec: str, options: EncoderOptions, fingerprint: str) -> Encoder:
-    """The encoder of this fingerprint, kept until another one is wanted; another model of that spec is refused."""
+    """The encoder of a spec, kept until another one is asked for; refused if its fingerprint is not this one."""
     wanted = spec, options, fingerprint
     if wanted not in _loaded:
         _loaded.clear()
         encoder = load_encoder(spec, options)
         if encoder.fingerprint != fingerprint:
             raise InputError(
-                f"{spec} is another model on a worker than here, or its libraries have other versions: every node"
-                " wants the same"
+                f"{spec} is not the same model on a worker as here, or its libraries have other versions: all nodes need"
+                " the same model and versions"
             )
         _loaded[wanted] = encoder
     return _loaded[wanted]
@@ -41,28 +41,28 @@ def loaded(spec: str, options: EncoderOptions, fingerprint: str) -> Encoder:
 class Elsewhere:
     """Workers, and how each of them loads the encoder.
 
-    They write vectors into the cache, where whoever sent them finds them, and search what they have written.
+    They write vectors into a cache folder that all processes share, and search the vectors in it.
     """
 
     executor: Executor
     spec: str
     options: EncoderOptions
     search_device: str = CPU
-    """Where each compares vectors."""
+    """The device on which each worker compares vectors."""
 
     @property
     def units(self) -> int:
-        """Into how many units work is best cut."""
+        """How many units the work is best cut into."""
         return UNITS * self.executor.workers
 
     def loading(self, encoder: Encoder) -> Callable[[], Encoder]:
-        """What loads this encoder on a worker."""
+        """A function that loads this encoder on a worker."""
         return partial(loaded, self.spec, self.options, encoder.fingerprint)
 
 
 @cache
 def engine_for(device: str) -> Engine:
-    """Numba for the CPU, torch for another device; one that is not there, or is not exact, is refused."""
+    """Numba for the CPU, torch for another device; a device that is absent or not exact enough is refused."""
     if device == CPU:
         return NUMBA
     require("models", f"--search-device {device}")
@@ -72,7 +72,7 @@ def engine_for(device: str) -> Engine:
 
 
 def on_device(options: EncoderOptions, executor: Executor) -> EncoderOptions:
-    """The options with which an encoder is the same here and on workers, which may have another device."""
+    """The options with the workers' device, if none is named: the encoder must be the same here as on workers."""
     if options.device is not None or executor.device in (None, default_device()):
         return options
     return replace(options, device=executor.device)

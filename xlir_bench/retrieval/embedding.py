@@ -23,23 +23,23 @@ from xlir_bench.retrieval.vector_store import Block, Known, Store, text_keys, wr
 from xlir_bench.retrieval.vectors import Rows, Vectors
 
 WINDOW = 65_536
-"""Batches are planned over so many texts at a time: all of them in most tasks."""
+"""How many texts are planned into batches together: in most tasks, all of them."""
 WINDOWS = 4
-"""From so many for each part, a part is whole windows; of fewer it is some batches of each."""
+"""With this many windows for each part, or more, a part is whole windows; with fewer, some batches of each window."""
 IN_MEMORY = 262_144
-"""The vectors of so many texts are held in memory; those of more are read from disk."""
+"""The vectors of up to this many texts are held in memory; those of more are read from disk."""
 TOKENS_OF_TEXT = 64
-"""What a vector for each token takes, beside one a text: so many fewer texts are held."""
+"""How many token vectors a text is taken to have: with a vector for each token, this many times fewer texts are held."""
 FEW_TEXTS = 256
-"""Fewer are not worth a unit of a worker."""
+"""The texts of a window are cut into units of at least about this many: fewer are not worth sending to a worker."""
 SEEN_AFTER = (0, 2, 10, 60)
-"""Seconds between looks for what workers wrote: NFS may show a folder as it was a minute ago."""
+"""Seconds to wait before each look for what workers wrote: NFS may show a folder as it was a minute ago."""
 
 
 def embed(
     collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
 ) -> Represented:
-    """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
+    """Encode every distinct (role, text) once; a run that was killed goes on where it stopped."""
     encoding = Encoding.of(collection, encoder, request, progress)
     roles, store, total = encoding.roles, encoding.store, encoding.missing
     if total:
@@ -69,8 +69,8 @@ def embed(
     tokens = counts if isinstance(encoder, Tokenizing) else None
     if not is_dense:
         means = [f"{known.sizes.mean():.1f} of a {role}" for role, known in encoding.known.items()]
-        told = "vectors" if has_tokens else "weights that are not zero"
-        notes.append(f"{told}, on average: {', '.join(means)}")
+        counted = "vectors" if has_tokens else "weights other than 0"
+        notes.append(f"{counted} for each text, on average: {', '.join(means)}")
     block = BLOCK // TOKENS_OF_TEXT if has_tokens else None
     return Represented(
         VectorIndex.of(vectors, request.similarity, request.engine, block, request.elsewhere),
@@ -85,7 +85,7 @@ def embed(
 
 @dataclass(slots=True)
 class Encoding:
-    """The texts of a collection, what is known of them, and where their vectors go."""
+    """The distinct texts of a collection, which of them have vectors, and the store that new vectors go to."""
 
     encoder: Encoder
     request: EmbedRequest
@@ -98,17 +98,18 @@ class Encoding:
     def of(
         cls, collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
     ) -> Encoding:
-        """With the folder for vectors that are kept and compared so."""
+        """Find the distinct texts, and which have vectors in the cache; the request decides its folder."""
         roles = [
             Distinct.of(role, {lang: collection.texts(role, lang) for lang in langs})
             for role in ROLES
             if (langs := collection.languages(role))
         ]
         store = Store()
-        if request.cache is not None:  # else nothing has to be known of the encoder
+        # Without a cache, the encoder's card and fingerprint are not needed.
+        if request.cache is not None:
             kept_as = "" if request.vectors == "float32" else f"-{request.vectors}"
             if kept_as and request.similarity != COSINE:
-                kept_as += "-dot"  # other rows: of their own length
+                kept_as += "-dot"  # these rows keep their length, those for cosine do not
             store = Store.of(
                 request.cache,
                 describe(encoder),
@@ -121,14 +122,14 @@ class Encoding:
         return encoding
 
     def look(self) -> None:
-        """See what is in the cache."""
+        """Find which texts have vectors in the cache."""
         self.known = {
             texts.role: self.store.find(texts.role, texts.keys, self.in_memory(texts))
             for texts in self.roles
         }
 
     def encode_elsewhere(self, elsewhere: Elsewhere, folder: Path) -> None:
-        """Let workers encode the texts of which nothing is known, into the encoder's folder in the cache."""
+        """Let workers encode the texts without vectors, into the encoder's folder in the cache."""
         sources = {texts.role: texts.sources for texts in self.roles}
         job = EncodeJob(elsewhere.loading(self.encoder), folder, self.request.sent(), sources)
         for done in elsewhere.executor.run(job, self._units(elsewhere.units)):
@@ -144,7 +145,7 @@ class Encoding:
         )
 
     def _units(self, wanted: int) -> Iterator[tuple[str, Batches]]:
-        """What is missing, in about so many units."""
+        """The texts without vectors, in about `wanted` units."""
         windows = [
             (texts, start)
             for texts in self.roles
@@ -167,30 +168,31 @@ class Encoding:
 
     def in_memory(self, texts: Distinct) -> bool:
         """Whether the vectors of these texts are held in memory."""
-        fewer = TOKENS_OF_TEXT if self.request.similarity.form == "tokens" else 1
-        return len(texts.keys) * fewer <= IN_MEMORY
+        vectors_of_text = TOKENS_OF_TEXT if self.request.similarity.form == "tokens" else 1
+        return len(texts.keys) * vectors_of_text <= IN_MEMORY
 
     def encode(self, texts: Distinct, shard: Shard | None = None) -> None:
-        """Encode the texts of which nothing is known, or one part of them, and write as it goes.
+        """Encode the texts without vectors, or one part of them, and write blocks along the way.
 
-        Batches run from the longest text of a window to the shortest, and what is written is whole batches:
-        those that a killed run has left undone are planned alike by the next one, so its vectors are the same
-        to the bit. How many there are in a part is known of a window at a time: each is told of by itself.
+        Batches run from the longest text of a window to the shortest, and a block is whole batches. So if a run is
+        killed, the next one plans the same batches for the texts that are left, and its vectors are the same to the
+        bit. How many texts of a part are left is found for one window at a time, so each window shows its own progress.
         """
         part, parts = (0, 1) if shard is None else (shard.number - 1, shard.of)
         known, windows = self.known[texts.role], range(0, len(texts.keys), WINDOW)
-        whole = len(windows) >= WINDOWS * parts
-        of_part = windows[part::parts] if whole else windows
-        for number, start in enumerate(of_part, 1):
+        whole_windows = len(windows) >= WINDOWS * parts
+        starts = windows[part::parts] if whole_windows else windows
+        for number, start in enumerate(starts, 1):
             missing = known.missing(start, WINDOW)
             if not len(missing):
                 continue
-            if parts > 1:  # whatever others have done by now, all parts are cut from one plan
+            # All parts are cut from one plan, whatever other runs have encoded by now.
+            if parts > 1:
                 missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
             plan = PlannedTexts.of(self.encoder, self.request, texts.role, texts.texts(missing))
             wanted = [
                 batch
-                for batch in (plan.batches if whole else plan.batches[part::parts])
+                for batch in (plan.batches if whole_windows else plan.batches[part::parts])
                 if (known.part[missing[batch]] < 0).any()
             ]
 
@@ -207,9 +209,9 @@ class Encoding:
             if not wanted:
                 continue
             if shard is not None:
-                told = f" {number} of {len(of_part)}" if len(of_part) > 1 else ""
+                window = f" {number} of {len(starts)}" if len(starts) > 1 else ""
                 count = sum(map(len, wanted))
-                self.progress.start(f"encode {texts.role} texts{told}", count, "texts")
+                self.progress.start(f"encode {texts.role} texts{window}", count, "texts")
             plan.encode(wanted, keep, self.progress.advance)
             if shard is not None:
                 self.progress.finish()
@@ -217,12 +219,12 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Some of the batches of a window: every `parts`-th."""
+    """Some batches of a window: every `parts`-th, from number `part` on."""
 
     window: int
     role: Role
     source: Ints
-    """Where each text of the window is: its source, and its row there."""
+    """Where each text of the window is: the number of its source, and its row there."""
     row: Ints
     part: int
     parts: int
@@ -230,21 +232,21 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class EncodeJob:
-    """Batches to encode. They are planned over all texts of a window, so vectors have the bits that one process makes."""
+    """Encodes batches. They are planned over all texts of a window, so vectors have the same bits as in one process."""
 
-    makes: Callable[[], Encoder]
+    load: Callable[[], Encoder]
     folder: Path
     request: EmbedRequest
     sources: Mapping[Role, tuple[Sequence[str], ...]]
 
     def open(self) -> Callable[[Batches], int]:
         """Load the encoder."""
-        return _Encoder(self, self.makes(), files.leased(self.folder)).encode
+        return _Encoder(self, self.load(), files.leased(self.folder)).encode
 
 
 @dataclass(slots=True)
 class _Encoder:
-    """A worker at it."""
+    """The encoder of a worker, and the texts that it planned last."""
 
     job: EncodeJob
     encoder: Encoder
@@ -254,7 +256,7 @@ class _Encoder:
     """The window that was planned last: one worker may get several parts of it."""
 
     def encode(self, unit: Batches) -> int:
-        """Write the vectors of these batches; how many there are."""
+        """Encode these batches and write their vectors; returns how many there are."""
         job, role = self.job, unit.role
         if self.last is None or self.last[0] != unit.window:
             texts = texts_at(job.sources[role], unit.source, unit.row)
@@ -277,7 +279,10 @@ def zero_vectors(
     zero: Ints,
     what: str = "a zero",
 ) -> list[str]:
-    """A note where texts (of these numbers) cannot be told apart."""
+    """A note if any texts have a zero vector, and so cannot be told apart.
+
+    `zero` holds their numbers; `text` gives the text of a number.
+    """
     if not len(zero):
         return []
     first = text(int(zero[0]))[:60]

@@ -28,43 +28,43 @@ MAX_BATCH_TEXTS = 512
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
 BLOCK_NUMBERS = 1 << 24
-"""A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
+"""A block is written after this many texts, seconds or numbers of its vectors: a killed run loses no more."""
 CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 65536
 BATCH_LOGITS = 1 << 28
-"""A sparse encoder has a number for each token and each word of its vocabulary: so many at once, 1 GB."""
+"""A sparse encoder computes a number for each token and word of its vocabulary: at most this many at once, 1 GB."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """How texts are embedded."""
+    """How texts are encoded, and how their vectors are stored and compared."""
 
     cache: Path | None
     """The cache's root; None keeps nothing."""
     batch_tokens: int | None = None
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
-    """The type in which vectors are kept."""
+    """The type in which vectors are stored."""
     similarity: Similarity = COSINE
-    """How they are compared."""
+    """How vectors are compared."""
     engine: Engine = NUMBA
-    """What compares them."""
+    """What compares vectors in this process."""
     elsewhere: Elsewhere | None = None
-    """Who encodes and searches, where it is not this process."""
+    """Workers that encode and search; None: this process does."""
     keep: bool = True
-    """Whether vectors of passages are kept until they are searched."""
+    """Whether vectors of passages are kept; if not, they are encoded whenever they are searched."""
 
     def __post_init__(self) -> None:
-        """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
+        """Sparse vectors are stored as they are; 8 bits keep only the direction of a vector."""
         if self.vectors != "float32" and self.similarity.form == "sparse":
             raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
         if self.vectors == "int8" and self.similarity != COSINE:
             raise InputError(
-                "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
+                "--vectors int8 keeps the direction of a vector but not its length, and a dot product needs both: try float16"
             )
 
     def sent(self) -> EmbedRequest:
-        """The same for a worker, who shares nothing out and compares nothing."""
+        """The request that a worker gets: it has no workers of its own, and encodes but does not compare."""
         return replace(self, elsewhere=None, engine=NUMBA)
 
 
@@ -80,20 +80,20 @@ class Distinct:
     row: Ints
     """Its row in that source."""
     numbers: Mapping[str, Ints]
-    """By language, which of the distinct texts each of its texts is."""
+    """By language, the number of the distinct text that each of its texts is."""
 
     @classmethod
     def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> Distinct:
-        """Of all languages."""
+        """Find the distinct texts of all languages."""
         sizes = [len(texts) for texts in by_lang.values()]
-        # A slice at a time: the memory of texts on disk is freed with each.
+        # A slice at a time: texts that are read from disk are freed after each slice.
         keys = np.concatenate(
             [
                 np.empty((0, 2), np.uint64),
                 *(
-                    text_keys(texts[some])
+                    text_keys(texts[rows])
                     for texts in by_lang.values()
-                    for some in slices(len(texts), BLOCK_TEXTS)
+                    for rows in slices(len(texts), BLOCK_TEXTS)
                 ),
             ]
         )
@@ -118,17 +118,20 @@ class Distinct:
         """The texts of these numbers, which must ascend."""
         return texts_at(self.sources, self.source[numbers], self.row[numbers])
 
-    def sent(self, some: slice) -> tuple[tuple[Sequence[str], ...], Ints, Ints]:
-        """The sources of some texts, and where each is in them: those in memory go wherever they are sent."""
-        source, row = self.source[some], self.row[some]
+    def sent(self, part: slice) -> tuple[tuple[Sequence[str], ...], Ints, Ints]:
+        """What a worker needs to read this part of the texts: sources, and each text's source and row.
+
+        If some of the texts are in memory, the texts themselves are the only source.
+        """
+        source, row = self.source[part], self.row[part]
         if all(isinstance(self.sources[number], TextsOnDisk) for number in np.unique(source)):
             return self.sources, source, row
-        texts = texts_at(self.sources, source, row)  # sources never come back in a window
+        texts = texts_at(self.sources, source, row)  # in the order of the part: sources ascend
         return (texts,), np.zeros_like(source), np.arange(len(row))
 
 
 def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
-    """The texts in these rows of these sources; in each, rows ascend."""
+    """The text in each `row` of its `source`; sources must ascend, and within a source rows must ascend."""
     texts: list[str] = []
     for number in np.unique(source):
         rows = row[source == number]
@@ -138,10 +141,10 @@ def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[
 
 
 def plan_batches(lengths: Ints, budget: int) -> list[Ints]:
-    """Batches of row numbers; within each, count times the longest is at most `budget`.
+    """Batches of row numbers; in each, the number of texts times the longest length is at most `budget`.
 
-    Depends on the lengths alone, so the same list of texts is always encoded in the same company: a
-    vector changes in its last bits with its batch. A text longer than the budget is a batch of its own.
+    The plan depends on the lengths alone, so the same list of texts is always encoded in the same batches: the last
+    bits of a vector depend on its batch. A text longer than the budget is a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
     batches: list[Ints] = []
@@ -174,7 +177,7 @@ class PlannedTexts:
         texts: Sequence[str],
         counts: TokenCounts | None = None,
     ) -> PlannedTexts:
-        """The batches follow from how long the texts are for the model, and from the budget or else the device."""
+        """Plan batches by the token counts that the model sees, and by the request's budget or else the device's."""
         counts = token_counts(encoder, texts, role) if counts is None else counts
         card, budget = describe(encoder), request.batch_tokens or device_budget(encoder)
         limit, lengths = card.cut(role), counts.tokens
@@ -189,13 +192,13 @@ class PlannedTexts:
         keep: Callable[[Ints, Rows], None],
         advance: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """Encode some of the batches; `keep` gets which texts they are and their vectors, as these are kept."""
+        """Encode these batches; `keep` gets the numbers of texts and their vectors, in the type that is stored."""
 
         def encoded(batch: Ints) -> Rows:
-            asked = [self.texts[i] for i in batch]
-            vectors: Rows = self.encoder.encode(asked, self.role)
+            texts = [self.texts[i] for i in batch]
+            vectors: Rows = self.encoder.encode(texts, self.role)
             if self.request.similarity.form == "dense":
-                vectors = checked(vectors, asked, self.encoder.dimension)
+                vectors = checked(vectors, texts, self.encoder.dimension)
             return rounded(vectors, self.request.vectors, self.request.similarity)
 
         in_blocks(encoded, batches, keep, advance)
@@ -206,9 +209,9 @@ def in_blocks(
     batches: Iterable[Ints],
     keep: Callable[[Ints, Rows], None],
     advance: Callable[[int], None] = lambda _count: None,
-    most: int | None = None,
+    block_size: int | None = None,
 ) -> None:
-    """Make the rows of batches; whenever there are enough, `keep` gets the texts' numbers and their rows."""
+    """Make the rows of one batch after another; `keep` gets each block of them, and the numbers of its texts."""
     held: list[tuple[Ints, Rows]] = []
     began = time.monotonic()
 
@@ -222,20 +225,20 @@ def in_blocks(
             held.append((batch, make(batch)))
             advance(len(batch))
             if (
-                sum(len(numbers) for numbers, _ in held) >= (most or BLOCK_TEXTS)
+                sum(len(numbers) for numbers, _ in held) >= (block_size or BLOCK_TEXTS)
                 or sum(rows.size for _, rows in held) > BLOCK_NUMBERS
                 or time.monotonic() - began > BLOCK_SECONDS
             ):
                 keep_held()
                 began = time.monotonic()
     finally:
-        # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
+        # Also after Ctrl-C: only whole batches are held, so they are kept.
         if held:
             keep_held()
 
 
 def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCounts:
-    """As its tokenizer counts them; without one, a token is about three characters."""
+    """The encoder's tokenizer counts tokens; without one, a token is taken to be three characters."""
     if isinstance(encoder, Tokenizing):
         return encoder.count_tokens(texts, role)
     guessed = np.array([len(text) // 3 + 2 for text in texts], np.int64)
@@ -243,7 +246,7 @@ def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCoun
 
 
 def device_budget(encoder: object) -> int:
-    """Padded tokens in a batch, where nothing else is asked."""
+    """Padded tokens in a batch, if the request does not say."""
     device = str(getattr(encoder, "device", "cpu"))
     budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
     if isinstance(encoder, SparseEncoder):

@@ -1,4 +1,4 @@
-"""Approximate search with FAISS: how its indexes are made and asked, and what they miss."""
+"""Approximate search with FAISS: how its indexes are built and searched, and what they miss."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DEPTH = 1000
 """How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""
 
 TRAINED_ON = 262_144
-"""Of how many vectors an index learns its clusters; of a smaller pool it sees every one."""
+"""An index learns its clusters from at most this many vectors; from a smaller pool it takes them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaissIndex(Index):
-    """FAISS indexes of dense vectors, one a set of candidates."""
+    """FAISS indexes of dense vectors, one for each set of candidates."""
 
     pool: Pool
     queries: Mapping[str, Vectors]
@@ -35,12 +35,12 @@ class FaissIndex(Index):
     similarity: Similarity
     factory: str
     depth: int
-    """How many passages each is asked for."""
+    """How many passages each FAISS index is asked for."""
     _built: dict[tuple[str, ...], Any] = field(default_factory=dict)
-    """Those of FAISS, by the languages of their passages."""
+    """The FAISS indexes that are built, by the languages of their passages."""
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
-        """What each of these wants to know, one after another."""
+        """Search for each want, one query language after another."""
         progress.start("search", len(wants), "languages")
         for want in wants:
             queries = self.similarity.prepared(np.asarray(self.queries[want.query_lang]))
@@ -57,17 +57,17 @@ class FaissIndex(Index):
         langs, rows = setting.passage_langs, self.pool.rows(setting)
         if langs not in self._built:
             count = rows.stop - rows.start
-            # Spread over the whole pool: its first rows may be of one language.
+            # The sample is spread over all candidates: the first rows may be of one language.
             sample = np.linspace(rows.start, rows.stop - 1, min(count, TRAINED_ON))
-            learned = self.pool.rows_at(sample.astype(np.int64), self.passages)
+            training = self.pool.rows_at(sample.astype(np.int64), self.passages)
             blocks = (
-                self.similarity.prepared(self.passages[lang].rows(some))
+                self.similarity.prepared(self.passages[lang].rows(part))
                 for lang in langs
-                for some in slices(len(self.passages[lang]), TRAINED_ON)
+                for part in slices(len(self.passages[lang]), TRAINED_ON)
             )
             self._built[langs] = build_index(
                 self.factory,
-                self.similarity.prepared(learned),
+                self.similarity.prepared(training),
                 blocks,
                 f"the {count} candidates of {setting}",
             )
@@ -89,14 +89,14 @@ class FaissIndex(Index):
             best.positions[:, :width] = top[:, :width]
 
 
-def build_index(factory: str, learned: Floats, blocks: Iterable[Floats], what: str) -> Any:
-    """A FAISS index by inner product of the vectors in some blocks, trained with what it is learned from.
+def build_index(factory: str, training: Floats, blocks: Iterable[Floats], what: str) -> Any:
+    """A FAISS index of the vectors in these blocks, by inner product; it learns its clusters from `training`.
 
-    `what` they are is told where it cannot be built.
+    `what` names the vectors in the message if it cannot be built.
     """
-    index = empty_index(learned.shape[1], factory)
+    index = empty_index(training.shape[1], factory)
     try:
-        index.train(learned)
+        index.train(training)
         for block in blocks:
             index.add(block)
     except RuntimeError as error:
@@ -109,21 +109,21 @@ def build_index(factory: str, learned: Floats, blocks: Iterable[Floats], what: s
 def empty_index(dimension: int, factory: str) -> Any:
     """A FAISS index without vectors; a factory string that FAISS does not take is refused."""
     try:
-        return _made(dimension, factory)
+        return _new_index(dimension, factory)
     except RuntimeError as error:
-        raise _refused(factory, f" for {dimension} dimensions", error) from error
+        raise _refusal(factory, f" for {dimension} dimensions", error) from error
 
 
 def require_factory(factory: str) -> None:
-    """Refuse a string that FAISS cannot read, or not for inner products, whatever the dimension: it need not be known yet."""
+    """Refuse a string that FAISS cannot read, or not for inner products. The dimension need not be known yet."""
     try:
-        _made(1, factory)
+        _new_index(1, factory)
     except RuntimeError as error:
         if "could not parse" in str(error) or "METRIC_L2" in str(error):
-            raise _refused(factory, "", error) from error
+            raise _refusal(factory, "", error) from error
 
 
-def _made(dimension: int, factory: str) -> Any:
+def _new_index(dimension: int, factory: str) -> Any:
     with suppress(ImportError):
         import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
 
@@ -132,7 +132,7 @@ def _made(dimension: int, factory: str) -> Any:
     return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
 
 
-def _refused(factory: str, dimensions: str, error: RuntimeError) -> InputError:
+def _refusal(factory: str, dimensions: str, error: RuntimeError) -> InputError:
     what = "index of inner products" if "METRIC_L2" in str(error) else "FAISS factory string"
     return InputError(
         f"--index {factory!r} is not a{'n' * what.startswith('i')} {what}{dimensions} ({_reason(error)});"
@@ -141,40 +141,40 @@ def _refused(factory: str, dimensions: str, error: RuntimeError) -> InputError:
 
 
 def index_bytes(index: Any) -> int:
-    """The size of an index when it is stored: codes, graph, centroids and all."""
+    """The size of an index when it is stored, with codes, graph and centroids."""
     import faiss
 
     return len(faiss.serialize_index(index))
 
 
 def retrieve(index: Any, queries: Floats, depth: int) -> tuple[Floats, Ints]:
-    """Scores and positions found for each query, score descending, then position; -inf and -1 pad."""
+    """The scores and positions that each query finds, by score descending, then position; -inf and -1 fill up."""
     scores, top = index.search(queries, min(depth, index.ntotal))
     scores = np.where(top < 0, -np.inf, scores)
-    # -1 has no place in the pool, so it stands last whatever its score.
+    # -1 is not a passage, so it stands last.
     position = np.where(top < 0, np.iinfo(np.int64).max, top)
     order = np.lexsort((position, -scores), axis=1)
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(top, order, axis=1)
 
 
 def without(scores: Floats, top: Ints, own: Ints) -> tuple[Floats, Ints]:
-    """What was retrieved, without the query itself; the others move up."""
+    """These results without the query's `own` passage; the passages after it move up."""
     order = np.argsort(top == own[:, None], axis=1, kind="stable")
-    left = np.where(top == own[:, None], -1, top)
+    others = np.where(top == own[:, None], -1, top)
     return (
-        np.take_along_axis(np.where(left < 0, -np.inf, scores), order, axis=1)[:, :-1],
-        np.take_along_axis(left, order, axis=1)[:, :-1],
+        np.take_along_axis(np.where(others < 0, -np.inf, scores), order, axis=1)[:, :-1],
+        np.take_along_axis(others, order, axis=1)[:, :-1],
     )
 
 
 def _reason(error: RuntimeError) -> str:
-    """FAISS's own words, without the C++ place they come from."""
+    """The message of FAISS, without the place in its C++ code."""
     words = re.sub(r"^Error in .*?(?:failed: |:\d+: )", "", str(error).strip(), flags=re.DOTALL)
     return words.splitlines()[0].removeprefix("Error: ").strip()
 
 
 def recall_of_exact(exact: Ranking, approximate: Ranking, depth: int = 100) -> float:
-    """Which share of the exact best passages an index has among its best, mean over queries."""
+    """The share of the exact best passages that an index also has among its best; the mean over queries."""
     if exact.top is None or approximate.top is None:
         raise ValueError("both rankings must keep their best passages")
     depth = min(depth, exact.candidates)

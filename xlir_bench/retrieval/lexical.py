@@ -21,12 +21,12 @@ from xlir_bench.retrieval.vectors import Vectors
 
 PASSAGES_FIRST: tuple[Role, ...] = ("passage", "query")
 TEXTS = 4096
-"""Texts whose words are held in memory as words."""
+"""How many texts are split into words at a time: the words of all would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class BM25Retriever(Retriever):
-    """BM25 as a retriever."""
+    """Ranks passages by the BM25 weights of the words that they share with the query."""
 
     bm25: BM25
     parts = ()
@@ -37,23 +37,23 @@ class BM25Retriever(Retriever):
         return self.bm25.card
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """The words of every text."""
-        # Passages first: a word's column is where it first stands in them, so that products are added in that order.
+        """Count the words of every text."""
+        # Columns number the words by their first place in the passages. Products are added in the order of columns.
         keys = [(role, lang) for role in PASSAGES_FIRST for lang in collection.languages(role)]
         progress.start("words", sum(len(collection.texts(*key)) for key in keys), "texts")
         columns: dict[str, int] = {}
         counted = {key: _counted(collection.texts(*key), *key, columns, progress) for key in keys}
         progress.finish()
-        tokens = {key: of_texts for key, (_, of_texts) in counted.items()}
+        tokens = {key: token_counts for key, (_, token_counts) in counted.items()}
         counts = {key: rows for key, (rows, _) in counted.items()}
         for rows in counts.values():
             rows.resize(rows.shape[0], max(1, len(columns)))
-        strange = sum(
+        wordless = sum(
             int((t.tokens == t.unknown).sum()) for key, t in tokens.items() if key[0] == "query"
         )
         notes = (
-            (f"{plural(strange, 'question')} without a word of any passage, ranked by pool order",)
-            if strange
+            (f"{plural(wordless, 'question')} without a word of any passage, ranked by pool order",)
+            if wordless
             else ()
         )
         return Represented(BM25Index.of(counts), max(1, len(columns)), tokens=tokens, notes=notes)
@@ -61,7 +61,7 @@ class BM25Retriever(Retriever):
 
 @dataclass(frozen=True, slots=True)
 class BM25Index(ScoringIndex):
-    """Exact search with the weights that the words have in each language, and in all together."""
+    """Exact search. The weights of words are those of one language or, in a pooled setting, of all languages together."""
 
     alone: VectorIndex
     together: VectorIndex
@@ -69,25 +69,25 @@ class BM25Index(ScoringIndex):
     @classmethod
     def of(cls, counts: dict[tuple[Role, str], csr_array]) -> BM25Index:
         """The index of texts whose words are counted, by role and language."""
-        rows = {key: Vectors.of(of_texts) for key, of_texts in counts.items()}
-        passages = {key: of_texts for key, of_texts in counts.items() if key[0] == "passage"}
-        of_all = _statistics(list(passages.values()))
+        rows = {key: Vectors.of(words) for key, words in counts.items()}
+        passages = {key: words for key, words in counts.items() if key[0] == "passage"}
+        statistics_of_all = _statistics(list(passages.values()))
         alone, together = dict(rows), dict(rows)
-        for key, of_texts in passages.items():
-            alone[key] = rows[key].made(partial(_weighted, *_statistics([of_texts])))
-            together[key] = rows[key].made(partial(_weighted, *of_all))
+        for key, words in passages.items():
+            alone[key] = rows[key].made(partial(_weighted, *_statistics([words])))
+            together[key] = rows[key].made(partial(_weighted, *statistics_of_all))
         return cls(VectorIndex.of(alone, Sparse()), VectorIndex.of(together, Sparse()))
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
-        """What each of these wants to know."""
-        answers = []
+        """Search for each want, with the weights for each of its settings."""
+        found = []
         for index, pooled in ((self.alone, False), (self.together, True)):
-            asked = [
+            parts = [
                 replace(w, settings=tuple(s for s in w.settings if s.pooled == pooled))
                 for w in wants
             ]
-            answers.append(index.search(asked, progress))
-        for want, alone, together in zip(wants, *answers, strict=True):
+            found.append(index.search(parts, progress))
+        for want, alone, together in zip(wants, *found, strict=True):
             yield Partial(
                 want,
                 {**alone.best, **together.best},
@@ -100,7 +100,7 @@ class BM25Index(ScoringIndex):
         return self._weighted_for(setting).scores(setting, query, positions)
 
     def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
-        """The same of all candidates, a row a query, of so many queries at a time."""
+        """The scores of all candidates of a setting, a row for each query, of `size` queries at a time."""
         return self._weighted_for(setting).tables(setting, size)
 
     def _weighted_for(self, setting: Setting) -> VectorIndex:
@@ -108,9 +108,10 @@ class BM25Index(ScoringIndex):
 
 
 def _weighted(idf: Floats, mean_length: float, counts: csr_array) -> csr_array:
-    """What each word of these passages adds to the score of a question that has it, from how often it is in them.
+    """What each word of these passages adds to the score of a question that has the word.
 
-    `idf` is what each word says, of the passages that are searched; `mean_length` their length in words.
+    `counts` says how often each passage has each word. `idf` (of each word) and `mean_length` (in words) are taken
+    from all passages that are searched.
     """
     length = counts.sum(axis=1)
     row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
@@ -120,7 +121,7 @@ def _weighted(idf: Floats, mean_length: float, counts: csr_array) -> csr_array:
 
 
 def _statistics(passages: Sequence[csr_array]) -> tuple[Floats, float]:
-    """The idf of each word, and the mean length, of these passages."""
+    """The idf of each word in these passages, and their mean length in words."""
     number = sum(counts.shape[0] for counts in passages)
     having = sum(np.bincount(counts.indices, minlength=counts.shape[1]) for counts in passages)
     words = sum(int(counts.data.sum()) for counts in passages)
@@ -130,7 +131,7 @@ def _statistics(passages: Sequence[csr_array]) -> tuple[Floats, float]:
 def _counted(
     texts: Sequence[str], role: Role, lang: str, columns: dict[str, int], progress: Progress
 ) -> tuple[csr_array, TokenCounts]:
-    """How often each text has each word; a new word of a passage gets a column, one of a query is left out."""
+    """How often each text has each word. A new word of a passage gets a column; a new word of a query is left out."""
     indices, data, known = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, np.int64)]
     tokens, sizes = [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
     for start in range(0, len(texts), TEXTS):

@@ -1,4 +1,4 @@
-"""Scores that torch computes and counts on a device; only pairs that are too near to tell come back."""
+"""Scores that torch computes and counts on a device; only pairs that are too near to tell are copied back."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from xlir_bench.retrieval.tiles import Engine, Tile, around
 from xlir_bench.retrieval.vectors import Rows
 
 SHARE = 1024
-"""Queries of a tile: with a block of passages its scores are 64 MB."""
+"""Queries of a tile: with a block of passages, its scores take 64 MB."""
 PIECE = 1 << 23
 """Scores that are compared at a time."""
 PROBED = 64
-"""Length of the vectors by which a device is tried out."""
+"""Length of the vectors that test how exact a device is."""
 
 _precision = Lock()
+"""Held while `_whole_float32` changes a setting of the whole process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class DeviceRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As an array has it."""
+        """The number of rows and their length."""
         return self.rows.shape
 
     def __getitem__(self, part: slice) -> DeviceRows:
@@ -49,13 +50,13 @@ class DeviceRows:
 
 @dataclass(frozen=True, slots=True)
 class TorchTile(Tile):
-    """Scores in a device's memory, a tensor."""
+    """A tile whose scores are a tensor on a device."""
 
     error: Floats
 
     def leave_out(self, row: Ints, column: Ints) -> None:
-        """They score less than any other."""
-        self.scores[self._there(row), self._there(column)] = -torch.inf
+        """Give these pairs a score below any other."""
+        self.scores[self._on_device(row), self._on_device(column)] = -torch.inf
 
     def count(
         self,
@@ -75,9 +76,9 @@ class TorchTile(Tile):
             items, (first, last) = np.flatnonzero(spans == span), divmod(span, width)
             size = max(1, PIECE // (last - first))
             for piece in np.split(items, range(size, len(items), size)):
-                scores = self.scores[:, first:last][self._there(row[piece])]
-                is_higher = scores > self._there(high[piece])[:, None]
-                is_near = (scores >= self._there(low[piece])[:, None]) & ~is_higher
+                scores = self.scores[:, first:last][self._on_device(row[piece])]
+                is_higher = scores > self._on_device(high[piece])[:, None]
+                is_near = (scores >= self._on_device(low[piece])[:, None]) & ~is_higher
                 before[piece] += is_higher.sum(1).cpu().numpy()
                 for item, near in _places(is_near):
                     yield piece[item], first + near
@@ -85,31 +86,31 @@ class TorchTile(Tile):
     def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
         """See `Tile`."""
         scores = self.scores[:, start:stop]
-        low = self._there((bars - self.error).astype(np.float32))
+        low = self._on_device((bars - self.error).astype(np.float32))
         if int((scores >= low[:, None]).sum(1).max()) > SURPLUS * depth:
-            # With `depth` columns at some score or above it, whatever is more than two errors below that is out.
+            # If `depth` columns score s or more, a column below s - 2 error cannot be among the best.
             listed = torch.topk(scores, depth, sorted=False).values.amin(1)
-            low = torch.maximum(low, listed - 2 * self._there(self.error.astype(np.float32)))
-        # A column that is none of the row's candidates has -inf.
+            low = torch.maximum(low, listed - 2 * self._on_device(self.error.astype(np.float32)))
+        # A column that is no candidate of the row scores -inf.
         for row, column in _places((scores >= low[:, None]) & (scores > -torch.inf)):
             yield row, start + column
 
-    def _there(self, values: Any) -> Tensor:
+    def _on_device(self, values: Any) -> Tensor:
         return torch.from_numpy(values).to(self.scores.device)
 
 
 @dataclass(frozen=True, slots=True)
 class TorchEngine(Engine):
-    """A device that torch knows."""
+    """Computes tiles with torch, on a device."""
 
     share: int | None = SHARE
     device: torch.device = field(kw_only=True)
 
     @classmethod
     def of(cls, name: str) -> TorchEngine:
-        """The device of this name; one on which the error of scores is not known is refused."""
+        """The engine of this device; a device whose scores are less exact than float32 is refused."""
         engine = cls(name=name, device=require_device(name, "--search-device"))
-        # Numbers that lose most when they are rounded to so many bits: TF32 keeps 10.
+        # Each loses the most that rounding to some number of bits can lose; TF32, for example, keeps 10 bits.
         values = 1 + 2.0 ** -np.arange(1, 23) - 2.0**-23
         rows = np.tile(values.repeat(PROBED).reshape(-1, PROBED), (SHARE // len(values), 1))
         try:
@@ -123,7 +124,7 @@ class TorchEngine(Engine):
             ) from error
         if (np.abs(scores - rows @ rows.T) > tile.error[:, None]).any():
             raise InputError(
-                f"--search-device {name}: products are less exact there than float32 is, and so would ranks be:"
+                f"--search-device {name}: products on it are less exact than float32, so ranks would not be exact:"
                 " leave it out (or is NVIDIA_TF32_OVERRIDE set?)"
             )
         return engine
@@ -138,7 +139,7 @@ class TorchEngine(Engine):
         """The scores of rows that are on the device."""
         if not isinstance(similarity, Dense):
             raise InputError(
-                "--search-device compares dense vectors, one a text: leave it out for this model"
+                "--search-device compares dense vectors, one for each text: leave it out for this model"
             )
         with _whole_float32():
             scores = queries.copy @ passages.copy.T
@@ -148,9 +149,9 @@ class TorchEngine(Engine):
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """Products that begin now are not rounded to TF32, whatever the rest of the process does."""
+    """Products that begin in this context are not rounded to TF32, whatever the process has set."""
     matmul = torch.backends.cuda.matmul
-    # The older name fails where someone has used the newer one, which came with torch 2.9.
+    # The newer name came with torch 2.9. Once it was used in the process, the older name fails.
     is_new = hasattr(matmul, "fp32_precision")
     name = "fp32_precision" if is_new else "allow_tf32"
     with _precision:
@@ -163,7 +164,7 @@ def _whole_float32() -> Iterator[None]:
 
 
 def _places(mask: Tensor) -> Iterator[tuple[Ints, Ints]]:
-    """Row and column of what the mask holds, whole rows at a time."""
+    """The rows and columns where the mask is true, for some whole rows at a time."""
     ends = mask.sum(1).cumsum(0).cpu().numpy()
     start = 0
     while start < len(ends):

@@ -1,8 +1,8 @@
-"""The scores of pairs: a pair of texts is scored once, and kept for the next run as soon as it is.
+"""The scores of pairs: a pair of texts is scored once, and its score is stored for the next run.
 
 A run that was killed goes on where it stopped, with the same scores: see `embedding`.
 
-    <cache>/vectors/<reranker slug>-<fingerprint>/pair/      see `store`; a vector is one number
+    <cache>/vectors/<reranker slug>-<fingerprint>/pair/      see `vector_store`; a vector is one number
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from xlir_bench.retrieval.pool import Pool
 from xlir_bench.retrieval.vector_store import Block, Keys, Known, Store, distinct_keys, text_keys
 
 PAIRS = "pair"
-"""Where texts have their role."""
+"""The folder of pairs in the cache; the folders of texts are named by role."""
 BLOCK_PAIRS = 32_768
-"""A block is written after so many pairs, or `BLOCK_SECONDS`."""
+"""A block is written after this many pairs, or after `BLOCK_SECONDS`."""
 COUNTED_AT_ONCE = 4096
 """Texts whose tokens are counted together."""
 
 
 @dataclass(slots=True)
 class PairScores:
-    """What a reranker gives the pairs of a collection."""
+    """A reranker's scores of pairs of a query and a passage of one collection."""
 
     reranker: Reranker
     request: EmbedRequest
@@ -48,8 +48,9 @@ class PairScores:
     _pool: Pool = field(init=False)
     _store: Store = field(init=False)
     _seen: int = 0
+    """How many distinct pairs there were."""
     _cut: int = 0
-    """How many distinct pairs there were, and how many were too long for the reranker."""
+    """How many of them were too long for the reranker."""
 
     def __post_init__(self) -> None:
         self._pool = Pool.of_collection(self.collection)
@@ -57,8 +58,8 @@ class PairScores:
         what = "pairs that were scored now"
         self._store = Store.of(self.request.cache, card, card.fingerprint, what)
 
-    def of(self, lang: str, query: Ints, position: Ints, progress: Progress) -> Floats:
-        """The scores of pairs of a query of this language and a passage at a position of the pool."""
+    def scores(self, lang: str, query: Ints, position: Ints, progress: Progress) -> Floats:
+        """The score of each pair of a query of this language and a passage at a position of the pool."""
         if not len(query):
             return np.empty(0)
         queries = self.collection.queries[lang].texts
@@ -86,7 +87,7 @@ class PairScores:
         self._cut += int((known.tokens > (self.reranker.card.max_tokens or np.inf)).sum())
         return np.asarray(known.vectors(number, None), np.float64)[:, 0]
 
-    def told(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What a reader of the result should know."""
         card, notes = self.reranker.card, sorted(self._store.notes)
         if self._cut:
@@ -112,8 +113,8 @@ class PairScores:
         known: Known,
         progress: Progress,
     ) -> None:
-        """Score these pairs, and write as it goes: whole batches, from the longest pair to the shortest."""
-        most = self.reranker.card.max_tokens or np.iinfo(np.int32).max
+        """Score these pairs in whole batches, from the longest pair to the shortest, and write blocks along the way."""
+        limit = self.reranker.card.max_tokens or np.iinfo(np.int32).max
         budget = self.request.batch_tokens or device_budget(self.reranker)
         counts = TokenCounts(tokens, np.zeros_like(tokens))
 
@@ -127,42 +128,44 @@ class PairScores:
             known.put(numbers[scored], block)
             self._store.write(PAIRS, block)
 
-        batches = plan_batches(np.minimum(tokens, most), budget)
+        batches = plan_batches(np.minimum(tokens, limit), budget)
         in_blocks(score, batches, keep, progress.advance, BLOCK_PAIRS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The queries, or the passages, of some pairs."""
+    """The queries of some pairs, or their passages."""
 
     role: Role
     distinct: Ints
+    """The distinct rows of the queries, or positions of the passages."""
     number: Ints
-    """Which of them each pair has."""
+    """Which of the distinct ones each pair has."""
     text: Callable[[int], str]
+    """The text in a row, or at a position."""
 
     def keys(self) -> Keys:
-        """Of the text of each pair."""
+        """The key of this side's text, for each pair."""
         return text_keys(map(self.text, self.distinct.tolist()))[self.number]
 
     def texts(self, pairs: Ints) -> list[str]:
-        """The text of each of these pairs."""
+        """This side's text, for each of these pairs."""
         return [self.text(row) for row in self.distinct[self.number[pairs]].tolist()]
 
     def lengths(self, reranker: Reranker, pairs: Ints) -> Ints:
-        """What the texts of these pairs add to the length of each."""
+        """How many tokens this side's text has, for each of these pairs."""
         lengths, wanted = np.zeros(len(self.distinct), np.int32), np.unique(self.number[pairs])
-        for some in slices(len(wanted), COUNTED_AT_ONCE):
-            texts = [self.text(row) for row in self.distinct[wanted[some]].tolist()]
-            lengths[wanted[some]] = token_counts(reranker, texts, self.role).tokens
+        for part in slices(len(wanted), COUNTED_AT_ONCE):
+            texts = [self.text(row) for row in self.distinct[wanted[part]].tolist()]
+            lengths[wanted[part]] = token_counts(reranker, texts, self.role).tokens
         return lengths[self.number[pairs]]
 
 
 def pair_keys(queries: Keys, passages: Keys) -> Keys:
-    """The key of each pair, from those of its texts."""
+    """The key of each pair, from the keys of its two texts."""
     keys = np.empty_like(queries)
-    for some in slices(len(keys), WINDOW):
-        both = np.concatenate([queries[some], passages[some]], axis=1)
+    for part in slices(len(keys), WINDOW):
+        both = np.concatenate([queries[part], passages[part]], axis=1)
         raw = b"".join(blake2b_128(row.data).digest() for row in both)
-        keys[some] = np.frombuffer(raw, np.uint64).reshape(-1, 2)
+        keys[part] = np.frombuffer(raw, np.uint64).reshape(-1, 2)
     return keys

@@ -1,9 +1,9 @@
-"""Vectors of passages that are made when they are searched and kept nowhere.
+"""Vectors of passages that are encoded when they are searched, and stored nowhere.
 
-Passages that are judged are encoded first, for every other is compared with them; then each window of the corpus is
-encoded, searched and dropped, here or by workers. All are encoded in the batches of one plan, so that vectors have the
-same bits each time, and ranks are those of vectors that are kept. Memory is that of two windows and of what is judged, and
-grows by the key and the counts of each text.
+Judged passages are encoded first, because the scores of all others are compared with theirs. Then each window of the
+corpus is encoded, searched and dropped, here or by workers. The batches of a window are the same each time, so vectors
+have the same bits, and ranks are those of stored vectors. Memory holds the vectors of two windows and of judged passages,
+and for every text its key and token counts.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from xlir_bench.retrieval.vector_index import VectorIndex
 from xlir_bench.retrieval.vectors import Vectors
 
 FEW = 0.25
-"""Batches with so small a share of a window's texts are encoded alone; for more, the window is, and is held."""
+"""If the batches that are needed have at most this share of a window's texts, only they are encoded; else all are, and held."""
 WINDOWS_HELD = 2
-"""What is compared at a time may lie in two."""
+"""The passages of a block may lie in two windows."""
 
 
 def embed_in_passing(
     collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
 ) -> Represented:
-    """Queries as ever, and passages that are encoded when an index of them is searched."""
+    """Encode queries as `embed` does; passages are encoded when their index is searched."""
     queries = embed(
         replace(collection, passages={}), encoder, replace(request, keep=True), progress
     )
     langs = collection.languages("passage")
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
-    there, size, dimension = request.elsewhere, embedding.WINDOW, queries.dimension
-    makes = (lambda: encoder) if there is None else there.loading(encoder)
+    workers, size, dimension = request.elsewhere, embedding.WINDOW, queries.dimension
+    load = (lambda: encoder) if workers is None else workers.loading(encoder)
     windows = [
-        Window(*texts.sent(some), request.sent(), dimension, makes)
-        for some in slices(len(texts.keys), size)
+        Window(*texts.sent(part), request.sent(), dimension, load)
+        for part in slices(len(texts.keys), size)
     ]
     judged = [
         texts.numbers[lang][relevance.passage]
@@ -55,14 +55,14 @@ def embed_in_passing(
     wanted = np.unique(np.concatenate([np.empty(0, np.int64), *judged]))
     ends = np.searchsorted(wanted, np.arange(1, len(windows)) * size)
     units = (
-        (f"judged texts from {number * size:,}", (number, window, inside - number * size))
-        for number, (window, inside) in enumerate(zip(windows, np.split(wanted, ends), strict=True))
+        (f"judged texts from {number * size:,}", (number, window, rows - number * size))
+        for number, (window, rows) in enumerate(zip(windows, np.split(wanted, ends), strict=True))
     )
     progress.start("encode judged", len(texts.keys), "texts")
-    for done in (LOCAL if there is None else there.executor).run(JudgedJob(), units):
-        number, counts, known, vectors = done.result()
+    for done in (LOCAL if workers is None else workers.executor).run(JudgedJob(), units):
+        number, counts, rows, vectors = done.result()
         window = windows[number]
-        window.counts, window.known, window.remembered = counts, known, vectors
+        window.counts, window.judged_rows, window.judged_vectors = counts, rows, vectors
         progress.advance(len(counts.tokens))
     progress.finish()
     passages: dict[tuple[Role, str], Vectors] = {
@@ -80,54 +80,55 @@ def embed_in_passing(
         columns = zip(
             *((w.counts.tokens, w.counts.unknown) for w in windows if w.counts), strict=True
         )
-        every, unknown = (np.concatenate(column) for column in columns)
+        total, unknown = (np.concatenate(column) for column in columns)
         for lang, numbers in texts.numbers.items():
-            tokens["passage", lang] = TokenCounts(every[numbers], unknown[numbers])
+            tokens["passage", lang] = TokenCounts(total[numbers], unknown[numbers])
     both = {**(queries.vectors or {}), **passages}
     return Represented(
-        # A quarter of a window at a time, so that few blocks lie in two.
-        VectorIndex.of(both, request.similarity, request.engine, max(1, size // 4), there),
+        # Blocks of a quarter of a window, so that few of them lie in two windows.
+        VectorIndex.of(both, request.similarity, request.engine, max(1, size // 4), workers),
         dimension=dimension,
         tokens=tokens,
         encoded=queries.encoded + len(texts.keys),
         cached=queries.cached,
         notes=(
             *queries.notes,
-            "vectors of passages were searched as they were made, and kept nowhere",
+            "vectors of passages were searched when they were encoded, and kept nowhere",
         ),
     )
 
 
 @dataclass(slots=True, weakref_slot=True)
 class Window:
-    """Texts whose batches are planned together: rows of vectors that are made when they are asked for."""
+    """Texts whose batches are planned together. Reading rows of the window encodes them."""
 
     sources: tuple[Sequence[str], ...]
     source: Ints
-    """Where each text is: its source, and its row there."""
+    """Where each text is: the number of its source, and its row there."""
     row: Ints
     request: EmbedRequest
     dimension: int
-    makes: Callable[[], Encoder]
+    load: Callable[[], Encoder]
     counts: TokenCounts | None = None
-    """How long the texts are, once that is known."""
-    known: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    """The rows whose vectors are remembered, ascending."""
-    remembered: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    """The token counts of the texts, once they are known."""
+    judged_rows: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """The rows of judged texts, ascending."""
+    judged_vectors: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     held: Floats | None = None
-    """All vectors, as long as no other windows are looked at."""
+    """The vectors of all rows, until other windows are held instead."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """As an array has it."""
+        """The number of rows and their length."""
         return len(self.row), self.dimension
 
     def __getitem__(self, rows: Ints | slice) -> Floats:
         wanted = np.arange(len(self.row))[rows]
-        if len(self.known):
-            place = np.minimum(np.searchsorted(self.known, wanted), len(self.known) - 1)
-            if (self.known[place] == wanted).all():
-                return self.remembered[place]
+        if len(self.judged_rows):
+            place = np.searchsorted(self.judged_rows, wanted)
+            place = np.minimum(place, len(self.judged_rows) - 1)
+            if (self.judged_rows[place] == wanted).all():
+                return self.judged_vectors[place]
         if self.held is None:
             plan = self._plan()
             if sum(map(len, _batches_of(plan, wanted))) <= FEW * len(self.row):
@@ -140,16 +141,16 @@ class Window:
         return self.held[wanted]
 
     def judged(self, rows: Ints) -> tuple[TokenCounts, Floats]:
-        """How long all of its texts are, and the vectors of these."""
+        """The token counts of all texts of the window, and the vectors of these rows."""
         plan = self._plan()
         return plan.counts, self._encoded(plan, rows)
 
     def _plan(self) -> PlannedTexts:
         texts = texts_at(self.sources, self.source, self.row)
-        return PlannedTexts.of(self.makes(), self.request, "passage", texts, self.counts)
+        return PlannedTexts.of(self.load(), self.request, "passage", texts, self.counts)
 
     def _encoded(self, plan: PlannedTexts, rows: Ints) -> Floats:
-        """The vectors of these rows as they would be kept, encoded in whole batches."""
+        """The vectors of these rows, with the values that would be stored; whole batches are encoded."""
         vectors = np.zeros(self.shape, np.float32)
 
         def keep(places: Ints, encoded: Floats) -> None:
@@ -165,20 +166,20 @@ def _batches_of(plan: PlannedTexts, rows: Ints) -> list[Ints]:
 
 
 _recent: deque[ref[Window]] = deque()
-"""The windows that were looked at last, whose vectors are held."""
+"""The windows whose vectors are held, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passing(Vectors):
-    """The passages of one language, in windows of the corpus."""
+    """The vectors of the passages of one language, in windows of the corpus."""
 
     @property
     def on_disk(self) -> bool:
-        """They are not even there."""
+        """True: workers can encode them, as they can read files."""
         return True
 
     def spans(self, size: int) -> Iterator[slice]:
-        """Spans of about so many rows; a window is in one of them, but for texts that come again."""
+        """Spans of about `size` rows; each window lies in one span, except for texts that are repeated in another."""
         cuts = np.flatnonzero(np.diff(np.maximum.accumulate(self.part))) + 1
         several = max(1, round(size / embedding.WINDOW))
         ends = [0, *cuts[several - 1 :: several].tolist(), len(self)]
@@ -187,12 +188,12 @@ class Passing(Vectors):
 
 @dataclass(frozen=True, slots=True)
 class JudgedJob:
-    """Windows of which some texts are judged."""
+    """Encodes the judged texts of windows."""
 
     def open(
         self,
     ) -> Callable[[tuple[int, Window, Ints]], tuple[int, TokenCounts, Ints, Floats]]:
-        """Windows open their encoder themselves."""
+        """Nothing is loaded yet: each window loads its encoder."""
 
         def judged(unit: tuple[int, Window, Ints]) -> tuple[int, TokenCounts, Ints, Floats]:
             number, window, rows = unit

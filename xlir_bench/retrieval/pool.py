@@ -1,4 +1,4 @@
-"""The passages of all languages laid end to end, what is asked of them, and what is found: plain data that add up."""
+"""The passages of all languages laid end to end, what is searched among them, and what is found: plain data that add up."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Which positions belong to which language: languages by code, then row."""
+    """Which positions of the pool belong to which language. Passages are ordered by language code, then row."""
 
     langs: tuple[str, ...]
     bounds: Mapping[str, slice]
 
     @classmethod
     def of(cls, sizes: Mapping[str, int]) -> Pool:
-        """The pool of so many passages of each language."""
+        """The pool with these numbers of passages, by language."""
         langs = tuple(sorted(sizes))
         ends = np.cumsum([0] + [sizes[lang] for lang in langs]).tolist()
         return cls(langs, {lang: slice(ends[i], ends[i + 1]) for i, lang in enumerate(langs)})
@@ -56,7 +56,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Relevant:
-    """Every (query, relevant passage) of one query language, sorted by both."""
+    """Every pair of a query and a relevant passage, of one query language; sorted by query, then position."""
 
     query: Ints
     position: Ints
@@ -68,7 +68,7 @@ class Relevant:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What is asked for the queries of one language: one search serves all of their settings."""
+    """What is searched for the queries of one language: one search serves all of their settings."""
 
     pool: Pool
     query_lang: str
@@ -79,11 +79,11 @@ class Want:
     pair_depth: int
     """How many of the best passages to keep in settings of one passage language."""
     pool_depth: int
-    """The same for the pool of all languages."""
+    """How many to keep in the pool of all languages."""
     own: Ints | None = None
-    """Where the queries are passages themselves: the position of each in the pool, which is left out for it."""
+    """If queries are passages themselves: the position of each in the pool. It is not a candidate for itself."""
     answered: Ints | None = None
-    """Where answers decide and nothing is judged: the queries that have any."""
+    """If answers decide which passages are relevant: the queries that have answers."""
 
     @classmethod
     def of(
@@ -93,7 +93,7 @@ class Want:
         pair_depth: int = 0,
         pool_depth: int = 100,
     ) -> Want:
-        """What these settings, all of one query language, ask of a collection."""
+        """What to search in a collection for these settings, which are all of one query language."""
         pool = Pool.of_collection(collection)
         (query_lang,) = {s.query_lang for s in settings}
         own = collection.own.get(query_lang) if query_lang in pool.bounds else None
@@ -109,7 +109,7 @@ class Want:
             own=None if own is None else own + pool.bounds[query_lang].start,
             answered=None
             if answers is None
-            else np.flatnonzero([len(of_query) > 0 for of_query in answers]),
+            else np.flatnonzero([len(strings) > 0 for strings in answers]),
         )
 
     @property
@@ -119,7 +119,7 @@ class Want:
 
     @property
     def scopes(self) -> set[bool]:
-        """Whether ranks are wanted in the whole pool (True), in one language (False)."""
+        """Where ranks are wanted: True stands for the whole pool, False for one language."""
         return {setting.pooled for setting in self.settings}
 
     def items(self, setting: Setting) -> Ints:
@@ -129,12 +129,12 @@ class Want:
         return np.flatnonzero(self.relevant.lang == self.pool.langs.index(setting.passage_langs[0]))
 
     def deeper(self, depth: int) -> Want:
-        """The same, with so many of the best passages at least."""
+        """This want, with at least `depth` of the best passages in every setting."""
         depths = max(depth, self.pair_depth), max(depth, self.pool_depth)
         return replace(self, pair_depth=depths[0], pool_depth=depths[1])
 
     def of_passages(self, lang: str) -> Want:
-        """What is asked of the passages of one language."""
+        """This want, with only the settings that have passages of one language."""
         settings = tuple(setting for setting in self.settings if lang in setting.passage_langs)
         return replace(self, settings=settings)
 
@@ -163,7 +163,7 @@ def _relevant(collection: Collection, query_lang: str, pool: Pool) -> Relevant:
     query, position, grade = (
         np.concatenate([part[column] for part in parts]).astype(np.int64) for column in range(3)
     )
-    # Small numbers: they are looked through for every setting.
+    # Small integers, because all of them are compared for every setting.
     langs = np.array([part[3] for part in parts], np.int16)
     lang = np.repeat(langs, [len(part[0]) for part in parts])
     order = np.lexsort((position, query))
@@ -184,7 +184,7 @@ class Best:
         return cls(np.full((queries, depth), -np.inf), np.full((queries, depth), -1, np.int64))
 
     def add(self, query: Ints, scores: Floats, positions: Ints) -> None:
-        """Put these passages among the best of their queries."""
+        """Insert these passages among the best of their queries."""
         merge_best(query, scores, positions, self.scores, self.positions)
 
 
@@ -195,10 +195,10 @@ class Partial:
     want: Want
     best: Mapping[Setting, Best]
     before: Mapping[bool, Ints]
-    """How many stand before each relevant passage, in the whole pool (True) and in its language (False); -1 where
-    an approximate search did not retrieve it."""
+    """How many passages stand before each relevant one, in the whole pool (True) and in its language (False); -1 if an
+    approximate search did not retrieve it."""
     ties: Mapping[bool, Ints] = field(default_factory=dict)
-    """The same of those with an equal score, before it and after it; empty where nothing is known of them."""
+    """How many passages with an equal score stand before each (first row) and after it (second row); empty if not counted."""
 
     @classmethod
     def of(cls, want: Want, with_ties: bool = False) -> Partial:
@@ -221,7 +221,7 @@ class Partial:
             self.best[setting].add(query, best.scores[query, place], best.positions[query, place])
 
     def rankings(self) -> list[Ranking]:
-        """The rankings of all settings, once every part of the pool was added."""
+        """The rankings of all settings, once every part of the pool is added."""
         return [self._ranking(setting) for setting in self.want.settings]
 
     def _ranking(self, setting: Setting) -> Ranking:
@@ -230,7 +230,7 @@ class Partial:
         query = relevant.query[items]
         before = self.before[setting.pooled][items]
         best, top, top_scores = self.best.get(setting), None, None
-        # An index that ranks relevant passages and lists none has only counted: what is best is not known.
+        # An index that ranks relevant passages but lists none has only counted: the best passages are not known.
         if best is not None and ((best.positions >= 0).any() or not (before >= 0).any()):
             scored = np.unique(query) if want.answered is None else want.answered
             top_scores = best.scores[scored]
@@ -251,5 +251,5 @@ class Partial:
 
 
 def _without_room(counts: Ints) -> Ints:
-    """The same counts; where all are 0, as they mostly are, they take no memory."""
+    """These counts; if all are 0, as in most settings, they take no memory."""
     return counts if counts.any() else np.broadcast_to(np.int32(0), counts.shape)

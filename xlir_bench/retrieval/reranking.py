@@ -1,4 +1,4 @@
-"""A first stage, and a reranker that orders the best passages of every ranking anew."""
+"""A first stage, and a reranker that reorders the best passages of every ranking."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 
 VERSION = 1
-"""Changes with what is computed."""
+"""Raised when the computation changes: the fingerprint contains it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RerankedRetriever(Retriever):
-    """A retriever whose best passages are ordered anew."""
+    """A retriever whose best passages a reranker reorders."""
 
     first: Retriever
     reranker: Reranker
     depth: int
-    """How many of the best passages of every query."""
+    """How many of the best passages of every query are reordered."""
     request: EmbedRequest
     """Where the scores of pairs are kept, and how large a batch is."""
 
@@ -51,8 +51,8 @@ class RerankedRetriever(Retriever):
             reranker=f"{second.name} ({short(second.weights_digest or second.fingerprint)})",
             chosen_on=tuple(dict.fromkeys((*first.chosen_on, *second.chosen_on))),
             notes=(
-                f"the best {self.depth:,} of {first.name} are re-ordered by {second.name}{cut}; equal scores stand"
-                " as in the first stage, and what follows keeps its place",
+                f"the best {self.depth:,} of {first.name} are re-ordered by {second.name}{cut}; passages with"
+                " equal scores keep their order, and the others keep their places",
                 *first.notes,
                 *(f"{second.name}: {note}" for note in second.notes),
             ),
@@ -69,7 +69,7 @@ class RerankedRetriever(Retriever):
         return self.first.device or self.reranker.device
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """Every text as the first stage has it; pairs are scored when they are found."""
+        """Represent every text as the first stage does; pairs are scored when the index is searched."""
         represented = self.first.represent(collection, progress)
         pairs = PairScores(self.reranker, self.request, collection)
         index = RerankedIndex(represented.index, pairs, self.depth)
@@ -78,9 +78,9 @@ class RerankedRetriever(Retriever):
 
 @dataclass(frozen=True, slots=True)
 class RerankedIndex(Index):
-    """The first stage's best passages by the reranker's scores; the others follow as the first stage has them.
+    """The first stage's best passages, ordered by the reranker's scores; all others follow in the first stage's order.
 
-    So each passage has a rank, and it is exact. Equal scores stand as the first stage has them.
+    So each passage has a rank, and it is exact. Passages with equal scores keep the first stage's order.
     """
 
     first: Index
@@ -90,20 +90,20 @@ class RerankedIndex(Index):
 
     @property
     def search_device(self) -> str:
-        """That of the first stage."""
+        """The device of the first stage."""
         return self.first.search_device
 
     def faiss_depth(self, depth: int) -> int:
-        """As many as are re-ordered, at least."""
+        """At least as many as are reordered."""
         return self.first.faiss_depth(max(depth, self.depth))
 
     def by_faiss(self, factory: str, depth: int) -> RerankedIndex | None:
-        """FAISS below: the reranker orders its best passages where it did before."""
+        """The same reranker, for the best passages that FAISS finds."""
         first = self.first.by_faiss(factory, depth)
         return None if first is None else RerankedIndex(first, self.pairs, self.depth)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
-        """What each of these wants to know, one language after another: the lists of all would fill the memory."""
+        """Search for one want after another: the lists of all query languages together would fill the memory."""
         shares: dict[Kind, list[float]] = defaultdict(list)
         for want in wants:
             (partial,) = self.first.search([want.deeper(self.depth)], progress)
@@ -112,21 +112,21 @@ class RerankedIndex(Index):
             for head in heads:
                 if len(head.items):
                     shares[head.setting.kind].append(head.share)
-        told = [*self._ceiling(shares), *self.pairs.told()]
-        self.notes.extend(note for note in told if note not in self.notes)
+        notes = [*self._ceiling(shares), *self.pairs.notes()]
+        self.notes.extend(note for note in notes if note not in self.notes)
 
     def _reordered(
         self, want: Want, partial: Partial, heads: Sequence[_Head], progress: Progress
     ) -> Partial:
         size = want.pool.size
-        asked = np.unique(np.concatenate([head.codes(size) for head in heads]))
-        scores = self.pairs.of(want.query_lang, asked // size, asked % size, progress)
+        codes = np.unique(np.concatenate([head.codes(size) for head in heads]))
+        scores = self.pairs.scores(want.query_lang, codes // size, codes % size, progress)
         reordered = Partial.of(want)
         for head in heads:
-            there = head.positions >= 0
-            of_head = np.full(there.shape, -np.inf)
-            of_head[there] = scores[np.searchsorted(asked, head.codes(size))]
-            order = np.argsort(-of_head, axis=1, kind="stable")
+            is_passage = head.positions >= 0
+            head_scores = np.full(is_passage.shape, -np.inf)
+            head_scores[is_passage] = scores[np.searchsorted(codes, head.codes(size))]
+            order = np.argsort(-head_scores, axis=1, kind="stable")
             pooled = head.setting.pooled
             before = partial.before[pooled][head.items]
             inside, row = head.place_of(want.relevant.query[head.items], before)
@@ -135,55 +135,56 @@ class RerankedIndex(Index):
             reordered.before[pooled][head.items] = before
             if head.setting in reordered.best:
                 best, listed = reordered.best[head.setting], partial.best[head.setting]
-                depth, width = best.positions.shape[1], there.shape[1]
+                depth, width = best.positions.shape[1], is_passage.shape[1]
                 best.positions[head.rows] = listed.positions[head.rows, :depth]
                 in_order = np.take_along_axis(head.positions, order, axis=1)[:, :depth]
                 best.positions[head.rows, :width] = in_order
-                best.scores[head.rows, :width] = np.take_along_axis(of_head, order, 1)[:, :depth]
+                in_order = np.take_along_axis(head_scores, order, axis=1)[:, :depth]
+                best.scores[head.rows, :width] = in_order
         return reordered
 
     def _ceiling(self, shares: dict[Kind, list[float]]) -> list[str]:
-        """What no order of the best passages can lift."""
-        told = [f"{np.mean(shares[kind]):.1%} ({kind})" for kind in Kind if shares[kind]]
-        if not told:
+        """A note on the share of relevant passages that the reranker sees: it cannot lift the others."""
+        means = [f"{np.mean(shares[kind]):.1%} ({kind})" for kind in Kind if shares[kind]]
+        if not means:
             return []
         return [
-            f"relevant passages among the best {self.depth:,}: {', '.join(told)}; no new order finds the others"
+            f"relevant passages among the best {self.depth:,}: {', '.join(means)}; re-ordering cannot find the others"
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The best passages of a setting, and which of its queries have theirs re-ordered."""
+    """The first stage's best passages in a setting, for the queries whose passages are reordered."""
 
     setting: Setting
     items: Ints
-    """Which of the relevant passages that are wanted are of this setting."""
+    """Which of the want's relevant passages are candidates of this setting."""
     share: float
-    """Of the relevant passages of a query, how many are among its best ones; the mean over queries."""
+    """The share of a query's relevant passages that are among its best ones; the mean over queries."""
     rows: Ints
-    """Queries, ascending: all that are scored or, where only ranks of relevant passages are wanted, those that
-    have any among their best. The order of the others changes nothing."""
+    """These queries, ascending: all that are scored or, if only ranks of relevant passages are wanted, those with a
+    relevant passage among their best. For other queries a new order changes no rank."""
     positions: Ints
-    """A row for each of them, best first; -1 fills up."""
+    """The positions of the best passages: a row for each of these queries, best first; -1 fills up."""
 
     @classmethod
     def of(cls, want: Want, partial: Partial, setting: Setting, depth: int) -> _Head:
-        """Those of the first stage."""
+        """The best passages that the first stage has found in a setting."""
         items = want.items(setting)
         query = want.relevant.query[items]
         before = partial.before[setting.pooled][items]
         inside = (before >= 0) & (before < depth)
-        asked, place = np.unique(query, return_inverse=True)
-        held, all_of = np.bincount(place, inside, len(asked)), np.bincount(place)
+        scored, place = np.unique(query, return_inverse=True)
+        among_best, relevant = np.bincount(place, inside, len(scored)), np.bincount(place)
         if not want.depth(setting):
-            rows = asked[held > 0]
+            rows = scored[among_best > 0]
         else:
-            rows = asked if want.answered is None else want.answered
+            rows = scored if want.answered is None else want.answered
         best = partial.best.get(setting)
         none = np.empty((len(rows), 0), np.int64)
         positions = none if best is None else best.positions[rows, :depth]
-        share = float((held / all_of).mean()) if len(items) else 0.0
+        share = float((among_best / relevant).mean()) if len(items) else 0.0
         return cls(setting, items, share, rows, positions)
 
     def codes(self, size: int) -> Ints:
@@ -191,7 +192,7 @@ class _Head:
         return np.asarray((self.rows[:, None] * size + self.positions)[self.positions >= 0])
 
     def place_of(self, query: Ints, before: Ints) -> tuple[Ints, Ints]:
-        """Which of these relevant passages are among the best, and the row of each."""
+        """Which of these relevant passages are among the best, and the row of its query for each."""
         if not self.positions.size:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         row = np.searchsorted(self.rows, query).clip(max=len(self.rows) - 1)

@@ -1,7 +1,7 @@
-"""The seam between the harness and whatever retrieves: it represents texts once and gives an index of them.
+"""The interface of the harness to a retriever, which represents texts once and gives an index of them.
 
-A retriever of another kind (an inverted index, one that compares token by token) is a class derived from `Retriever`,
-and its index one derived from `Index`: whoever asks them knows no more of them than what is here.
+A retriever of another kind (an inverted index, for example) is a class derived from `Retriever`, and its index a class
+derived from `Index`: their callers rely only on what is declared here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from xlir_bench.retrieval.vectors import Vectors
 class Index(ABC):
     """The texts of a collection, ready to be searched.
 
-    A kind of index has `search`. All else is here as it is of most; a kind overrides what is different.
+    A derived class has to define `search`. The other methods fit most indexes; a class overrides those that differ.
     """
 
     @abstractmethod
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
-        """What each of these wants to know, in their order: how many stand before each relevant passage, and the best."""
+        """For each want in turn: how many passages stand before each relevant one, and the best passages."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -45,20 +45,20 @@ class Index(ABC):
 
     @property
     def scoring(self) -> ScoringIndex | None:
-        """The index itself, if in it a passage has a score of its own, whatever the others have."""
+        """The index itself, if its score of a passage does not depend on other passages; else None."""
         return None
 
     def faiss_depth(self, depth: int) -> int:
-        """How many passages a FAISS index below has to find, where so many are wanted."""
+        """How many passages a FAISS index below this one has to find, if `depth` are wanted of this one."""
         return depth
 
     def by_faiss(self, factory: str, depth: int) -> Index | None:
-        """The same with FAISS, asked for so many passages, in place of exact search; None without dense vectors."""
+        """This index with FAISS, asked for `depth` passages, in place of exact search; None without dense vectors."""
         return None
 
 
 class ScoringIndex(Index):
-    """An index in which a passage has a score of its own, whatever the others have."""
+    """An index whose score of a passage does not depend on other passages."""
 
     @property
     def scoring(self) -> ScoringIndex:
@@ -76,7 +76,7 @@ class ScoringIndex(Index):
 
     @abstractmethod
     def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
-        """The true scores of all candidates of a setting, a row a query, of so many queries at a time."""
+        """The true scores of all candidates of a setting, a row for each query, of `size` queries at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ class Represented:
     dimension: int
     """Length of a text's vector."""
     vectors: Mapping[tuple[Role, str], Vectors] | None = None
-    """One per text, in the order of the collection; None where a text has no single vector."""
+    """One row for each text, in the order of the collection; None if a text does not have a single vector."""
     tokens: Mapping[tuple[Role, str], TokenCounts] | None = None
-    """None where there is no tokenizer."""
+    """The token counts of each text; None if there is no tokenizer."""
     encoded: int = 0
     """Texts that were encoded now."""
     cached: int = 0
@@ -98,7 +98,7 @@ class Represented:
 
 
 class Retriever(ABC):
-    """What can be evaluated."""
+    """What is evaluated: it represents texts, and gives an index that searches them."""
 
     @property
     @abstractmethod
@@ -108,11 +108,11 @@ class Retriever(ABC):
     @property
     @abstractmethod
     def parts(self) -> Sequence[Retriever]:
-        """The retrievers that it is made of; none where it represents texts by itself."""
+        """The retrievers that it is made of; none if it represents texts itself."""
 
     @property
     def device(self) -> str | None:
-        """Where it runs, where that is known."""
+        """The device that it runs on, if known."""
         return self.parts[0].device if self.parts else None
 
     @abstractmethod
@@ -120,5 +120,5 @@ class Retriever(ABC):
         """Represent every text once, and index them."""
 
     def encode_shard(self, collection: Collection, shard: Shard, progress: Progress) -> int:
-        """Encode one part of the texts into the cache; how many were encoded."""
+        """Encode one part of the texts into the cache; returns how many were encoded."""
         return sum(part.encode_shard(collection, shard, progress) for part in self.parts)

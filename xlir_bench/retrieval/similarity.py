@@ -26,42 +26,42 @@ from xlir_bench.retrieval.vectors import Rows
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
 TINY = 2.0**-126
-"""The smallest number that float32 holds as well as any other."""
+"""The smallest number that float32 holds with full precision."""
 TERMS = 384
-"""Products that a matrix product adds up at most: sums of few are less far off, and leave fewer pairs to settle."""
+"""The most terms that a matrix product adds up: short sums have smaller errors, so fewer pairs have to be settled."""
 COLUMNS = 500
-"""Passages whose sums are added up at a time: they stay in the processor's cache."""
+"""Passages whose scores are added to at a time: these scores stay in the processor's cache."""
 LONGEST = 1e17
-"""The product of two vectors of this length, and the sum of thousands, is a number in float32."""
+"""The most that a vector's length may be: an inner product, and a sum of thousands, then stays finite in float32."""
 TOKENS = 2048
-"""Tokens of questions, and of passages, that are compared at a time: the products are 16 MB."""
+"""How many tokens of questions are compared with how many tokens of passages at a time: the products take 16 MB."""
 NOTHING = -1e9
-"""What a passage without any token scores, as in sentence-transformers: less than any other."""
+"""The score of a passage without tokens, as in sentence-transformers: below any other."""
 
 
 Form: TypeAlias = Literal["dense", "sparse", "tokens"]
-"""What stands for a text: a vector, the weights of words, or a vector a token."""
+"""How a text is represented: by a vector, by weights of words, or by a vector for each token."""
 
 
 class Similarity(Protocol):
-    """What an exact search asks of a measure of likeness."""
+    """How an exact search compares texts."""
 
     form: ClassVar[Form]
 
     def prepared(self, rows: Rows, into: Floats | None = None) -> Rows:
-        """The representations in the form that is compared; `into` is where dense ones are put."""
+        """Rows in the form that is compared; dense ones are written to `into` if it is given."""
 
     def scores(self, queries: Rows, passages: Rows) -> tuple[Floats, Floats | None]:
-        """A float32 score a query and passage, and for each query how far its scores may be from the true ones.
+        """A float32 score for each query and passage, and for each query the greatest error of its scores.
 
-        None: they are the true ones.
+        If the scores are the true ones, the errors are None.
         """
 
     def exact(self, queries: Rows, query: Ints, passages: Rows, passage: Ints) -> Floats:
         """The true score of each pair of rows in float64: the same bits whatever else is computed, on every machine."""
 
     def table(self, queries: Rows, passages: Rows) -> Floats:
-        """The same of every query, by row, and every passage."""
+        """The true scores of all queries, by row, and all passages, by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Dense:
     cosine: bool = True
 
     def prepared(self, rows: Floats, into: Floats | None = None) -> Floats:
-        """Of unit length for cosine; float32 and row by row in memory."""
+        """Float32 rows, C-contiguous; of unit length for cosine."""
         if self.cosine:
             return normalised(rows, into)
         require_short(rows)
@@ -82,37 +82,37 @@ class Dense:
         return into
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
-        """A matrix product; of many dimensions several, added up."""
+        """A matrix product or, for many dimensions, the sum of several."""
         dimension = queries.shape[1]
         first, *others = slices(dimension, -(-dimension // max(1, -(-dimension // TERMS))))
         scores = queries[:, first] @ passages[:, first].T
-        for some in slices(len(passages), COLUMNS) if others else ():
+        for rows in slices(len(passages), COLUMNS) if others else ():
             for part in others:
-                scores[:, some] += queries[:, part] @ passages[some, part].T
+                scores[:, rows] += queries[:, part] @ passages[rows, part].T
         return scores, self.error(queries, passages, first.stop + len(others))
 
     def error(self, queries: Floats, passages: Floats, terms: int) -> Floats:
-        """By query, how far float32 sums may be from the true scores: no number goes through more than `terms` additions."""
-        # The bound of any order of summation. The rest is for rounding a product, a length of 1 and what is compared.
+        """By query, the greatest error of float32 scores in which no product goes through more than `terms` additions."""
+        # This holds for any order of additions. The 4 is for the rounding of products, unit lengths and compared scores.
         error = (min(terms, queries.shape[1]) + 4) * UNIT * 1.01
         if self.cosine:
             return np.full(len(queries), error)
         longest = lengths_of(passages).max(initial=0.0)
-        # The last term: what is too small for float32 is lost.
+        # Products too small for float32 are lost.
         lost = queries.shape[1] * TINY
         return np.asarray(lengths_of(queries) * (longest * error) + lost)
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
         scores, ordered = np.empty((2, len(query)))
-        # Pairs of one passage follow each other, and it is fetched once: half the time where there are many.
+        # With the pairs of a passage next to each other, it is fetched once: many pairs take half the time.
         order = np.argsort(passage.astype(np.uint16), kind="stable")
         true_products(queries, query[order], passages, passage[order], ordered)
         scores[order] = ordered
         return scores
 
     def table(self, queries: Floats, passages: Floats) -> Floats:
-        """The same, without a list of pairs."""
+        """The same bits as `exact`, without a list of pairs."""
         scores = np.empty((len(queries), len(passages)))
         true_table(queries, passages, scores)
         return scores
@@ -125,33 +125,33 @@ COSINE = Dense()
 class Sparse:
     """The inner product of rows in which nearly all numbers are zero: words and their weights.
 
-    What is fast to compute is exact already, so nothing has to be settled.
+    The fast scores are already exact, so nothing has to be settled.
     """
 
     form: ClassVar[Form] = "sparse"
 
     def prepared(self, rows: csr_array, into: Floats | None = None) -> csr_array:
-        """Columns in ascending order: it decides in which order products are added."""
+        """Rows with their columns in ascending order, in which products are added."""
         rows.sort_indices()
         return rows
 
     def scores(self, queries: csr_array, passages: csr_array) -> tuple[Floats, None]:
         """The true scores, in float32."""
-        of, count = passages.tocsc(), passages.shape[0]
-        return sparse_scores(*_csr(queries), *_csr(of), count), None
+        by_column, count = passages.tocsc(), passages.shape[0]
+        return sparse_scores(*_arrays(queries), *_arrays(by_column), count), None
 
     def exact(self, queries: csr_array, query: Ints, passages: csr_array, passage: Ints) -> Floats:
-        """The same of these pairs."""
+        """The same bits as `scores`, for a list of pairs."""
         return np.asarray(
-            sparse_products(query, *_csr(queries), passage, *_csr(passages)), np.float64
+            sparse_products(query, *_arrays(queries), passage, *_arrays(passages)), np.float64
         )
 
     def table(self, queries: csr_array, passages: csr_array) -> Floats:
-        """The same of all pairs."""
+        """The same numbers as `scores`, in float64."""
         return self.scores(queries, passages)[0].astype(np.float64)
 
 
-def _csr(matrix: csr_array) -> tuple[Ints, Ints, Floats]:
+def _arrays(matrix: csr_array) -> tuple[Ints, Ints, Floats]:
     return matrix.indptr, matrix.indices, matrix.data
 
 
@@ -162,37 +162,37 @@ class MaxSim:
     form: ClassVar[Form] = "tokens"
 
     def prepared(self, rows: TokenVectors, into: Floats | None = None) -> TokenVectors:
-        """Float32, token by token in memory."""
+        """Float32 vectors, C-contiguous."""
         require_short(rows.vectors)
         return TokenVectors(np.ascontiguousarray(rows.vectors, np.float32), rows.ends)
 
     def scores(self, queries: TokenVectors, passages: TokenVectors) -> tuple[Floats, Floats]:
-        """Matrix products of some tokens with some others, one after another."""
+        """Matrix products of the tokens of some queries and some passages, one after another."""
         sums = np.zeros((queries.shape[0], passages.shape[0]))
-        for of_passages in _pieces(passages.ends):
-            some, filled = passages[of_passages], passages.lengths[of_passages] > 0
-            for of_queries in _pieces(queries.ends):
-                asked = queries[of_queries]
-                products = asked.vectors @ some.vectors.T
-                tile = sums[of_queries, of_passages]
+        for columns in _pieces(passages.ends):
+            passage, filled = passages[columns], passages.lengths[columns] > 0
+            for rows in _pieces(queries.ends):
+                query = queries[rows]
+                asking, products = query.lengths > 0, query.vectors @ passage.vectors.T
+                tile = sums[rows, columns]
                 if products.size:
-                    largest = np.maximum.reduceat(products, some.ends[:-1][filled], axis=1)
-                    asks = asked.lengths > 0
-                    summed = np.add.reduceat(largest, asked.ends[:-1][asks], axis=0, dtype=float)
-                    tile[np.ix_(asks, filled)] = summed
+                    largest = np.maximum.reduceat(products, passage.ends[:-1][filled], axis=1)
+                    starts = query.ends[:-1][asking]
+                    summed = np.add.reduceat(largest, starts, axis=0, dtype=float)
+                    tile[np.ix_(asking, filled)] = summed
                 tile[:, ~filled] = NOTHING
-        token = np.repeat(np.arange(queries.shape[0]), queries.lengths)
-        together = np.bincount(token, lengths_of(queries.vectors), queries.shape[0])
+        query_of_token = np.repeat(np.arange(queries.shape[0]), queries.lengths)
+        summed_lengths = np.bincount(query_of_token, lengths_of(queries.vectors), queries.shape[0])
         longest = lengths_of(passages.vectors).max(initial=0.0)
-        # As for one product (see `Dense`), of which the largest can be no further off than any; then added up.
+        # The largest product has the error of one product at most (see `Dense`); the errors of a query's tokens add up.
         dimension = queries.shape[1]
-        error = together * (longest * (dimension + 16) * UNIT * 1.01)
+        error = summed_lengths * (longest * (dimension + 16) * UNIT * 1.01)
         return sums.astype(np.float32), error + queries.lengths * (dimension * TINY)
 
     def exact(
         self, queries: TokenVectors, query: Ints, passages: TokenVectors, passage: Ints
     ) -> Floats:
-        """The same in float64, in an order that every machine keeps."""
+        """The true scores, summed in an order that every machine keeps."""
         scores = np.full(len(query), NOTHING)
         true_maxsims(
             queries.vectors, queries.ends, query, passages.vectors, passages.ends, passage, scores
@@ -200,14 +200,14 @@ class MaxSim:
         return scores
 
     def table(self, queries: TokenVectors, passages: TokenVectors) -> Floats:
-        """The same of all pairs."""
+        """The same bits as `exact`, for all pairs."""
         shape = queries.shape[0], passages.shape[0]
         query, passage = np.indices(shape).reshape(2, -1)
         return self.exact(queries, query, passages, passage).reshape(shape)
 
 
 def _pieces(ends: Ints) -> Iterator[slice]:
-    """Texts that follow each other, some `TOKENS` at a time."""
+    """Slices of the texts; each has at most `TOKENS` tokens, or a single text that has more."""
     start, count = 0, len(ends) - 1
     while start < count:
         stop = int(np.searchsorted(ends, ends[start] + TOKENS, "right")) - 1
@@ -225,9 +225,9 @@ def normalised(vectors: Floats, into: Floats | None = None) -> Floats:
 
 
 def rounded(vectors: Rows, dtype: str, similarity: Similarity = COSINE) -> Rows:
-    """Vectors as they are kept in fewer bits.
+    """Vectors in the type in which they are stored.
 
-    Where their directions count alone, each row has the scale that loses least; else float16 keeps them as they are.
+    If only directions are compared (cosine), each row is scaled before it is rounded; else float16 keeps lengths, too.
     """
     if dtype == "float32":
         return vectors
@@ -249,20 +249,20 @@ def _half(vectors: Floats) -> Floats:
         kept = vectors.astype(np.float16)
     if not np.isfinite(kept).all():
         raise BadVectorsError(
-            f"--vectors float16 holds numbers up to 65,504, and a vector has {np.abs(vectors).max():.6g}"
+            f"--vectors float16 holds numbers up to 65,504, but a vector has {np.abs(vectors).max():.6g}"
         )
     return kept
 
 
 def require_short(rows: Floats) -> None:
-    """Refuse vectors whose products are no numbers in float32."""
+    """Refuse vectors so long that their inner products may not be finite in float32."""
     longest = lengths_of(rows).max(initial=0.0)
     if longest > LONGEST:
         raise BadVectorsError(
-            f"a vector has length {longest:.3g}, and inner products are taken of vectors up to {LONGEST:g}"
+            f"a vector has length {longest:.3g}, but inner products in float32 need lengths up to {LONGEST:g}"
         )
 
 
 def lengths_of(rows: Floats) -> Floats:
-    """How long each vector is."""
+    """The length of each vector, in float64."""
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))

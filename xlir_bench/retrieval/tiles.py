@@ -1,7 +1,7 @@
-"""The scores of some queries and passages, counted where they are computed.
+"""The scores of some queries and passages, counted on the device that computes them.
 
-An engine makes them and says what may be near: numba here, torch on a device (`on_device`). The search takes what it
-is told and settles near pairs by their true scores, so that all engines find the same ranks.
+An engine computes the scores, counts them, and lists the pairs that are too near to tell: numba does so on the CPU, torch
+on another device (`on_device`). The search settles these pairs by their true scores, so all engines find the same ranks.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from xlir_bench.retrieval.similarity import Similarity
 from xlir_bench.retrieval.vectors import Rows
 
 LISTED = 1 << 18
-"""Pairs that are settled together; more than a block has passages."""
+"""Pairs that are settled together; there have to be more of them than passages in a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """The scores of some queries (by row) and passages (by column), in this machine's memory."""
+    """The scores of some queries (by row) and passages (by column), in the memory of the CPU."""
 
     similarity: Similarity
     queries: Rows
     passages: Rows
     scores: Any
     error: Floats | None
-    """By row, how far scores may be from the true ones; None: they are the true ones."""
+    """By row, the greatest error of a score; None: the scores are the true ones."""
 
     def leave_out(self, row: Ints, column: Ints) -> None:
-        """These pairs are no candidates: they score less than any other."""
+        """Give these pairs, which are not candidates, a score below any other."""
         self.scores[row, column] = -np.inf
 
     def count(
@@ -49,10 +49,11 @@ class Tile:
     ) -> Iterator[tuple[Ints, Ints]]:
         """For each item, add to `before` how many columns [start, stop) of its row score higher.
 
-        Those that score the same are added to `ties`: in its first row those that stand before the item, in its second
-        those that stand after it. An item is a passage of true score `own` at a `column`, which may be outside the tile. Columns that are
-        too near to tell are not counted but given as (item, column), many pairs at a time; each time they have to
-        be used before the next. The item itself may be among them.
+        An item is a passage with the true score `own` at a `column`, which may be outside the tile. If scores are true ones,
+        columns with an equal score are added to `ties`: to its first row if they are before the item, to its second if
+        after. Otherwise, columns that are too near to tell are not counted. They are yielded as pairs of an item and a
+        column, many at a time, and the item's own column may be among them. The arrays are filled again: use them before
+        the next ones are yielded.
         """
         if self.error is None:
             count_exact(self.scores, row, own, column, start, stop, before, ties)
@@ -66,9 +67,10 @@ class Tile:
             yield near_item[:near], near_column[:near]
 
     def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
-        """The columns [start, stop) that may truly be among the `depth` best of their row, and reach its bar.
+        """The columns [start, stop) that may truly be among the `depth` best of their row, and score its bar or more.
 
-        As (row, column), and maybe some more; each time they have to be used before the next.
+        They are yielded as pairs of a row and a column; some others may be among them. The arrays are filled again: use them
+        before the next ones are yielded.
         """
         error = np.zeros(len(bars)) if self.error is None else self.error
         low, slack = (bars - error).astype(np.float32), error.astype(np.float32)
@@ -87,19 +89,19 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Makes tiles: here with this machine's processors."""
+    """Computes tiles; this class does so on the CPU."""
 
     share: int | None = None
-    """How many queries a tile best has; None: as many as there are for each thread, and not too many."""
+    """How many queries a tile has; None: each thread gets an equal share, up to a limit."""
     name: str = CPU
-    """The device, as `--search-device` has it."""
+    """The device, as `--search-device` names it."""
 
     def placed(self, rows: Rows) -> Rows:
-        """Prepared rows, in the place where they are compared."""
+        """Prepared rows, in the memory of the device that compares them."""
         return rows
 
     def tile(self, similarity: Similarity, queries: Rows, passages: Rows) -> Tile:
-        """The scores of rows that were placed."""
+        """The scores of these rows, which have to be placed."""
         scores, error = similarity.scores(queries, passages)
         return Tile(similarity, queries, passages, scores, error)
 
@@ -108,5 +110,5 @@ NUMBA = Engine()
 
 
 def around(own: Floats, error: Floats) -> tuple[Floats, Floats]:
-    """From where to where a score may truly be `own`."""
+    """The lowest and the highest computed score whose true score may be `own`."""
     return (own - error).astype(np.float32), (own + error).astype(np.float32)

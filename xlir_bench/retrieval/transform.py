@@ -1,4 +1,4 @@
-"""Repairs of vectors without training: what sets languages apart is taken out of vectors that are stored."""
+"""Repairs of vectors without training: what sets languages apart is taken out of their vectors."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from xlir_bench.retrieval.vector_index import VectorIndex
 from xlir_bench.retrieval.vectors import Vectors
 
 VERSION = 1
-"""Changes with what is computed."""
+"""Raised when the computation changes: the fingerprint contains it."""
 SAMPLE = 10_000
-"""Texts of a role and language that are looked at; of more, every so many-th."""
+"""The moves are estimated on all texts of a role and language or, if there are more, on this many to twice as many."""
 LEAST_VARIANCE = 1e-6
 """Directions with a smaller share of the largest variance are taken out: whitening would blow up noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransformedRetriever(Retriever):
-    """A retriever with vectors, whose languages are moved towards each other.
+    """A retriever whose vectors are moved, so that its languages come closer to each other.
 
-    `centroids`: each role and language loses its mean. `offsets`: it loses only what its mean differs by from the
-    mean of all languages; over parallel text this is the mean offset between translations (the idea of arXiv
-    2606.18801, restated: no layer inside the model is touched, queries and passages have offsets of their own).
-    `whitening`: all languages together lose their mean and get equal variance in every direction.
+    `centroids` subtracts the mean of each role and language. `offsets` subtracts only the difference between this mean and
+    the mean of all languages; on parallel text it is the mean offset between translations (the idea of arXiv 2606.18801, but
+    no layer inside the model is touched, and queries and passages have their own offsets). `whitening` subtracts the mean
+    of all languages, and gives all languages together equal variance in every direction.
     """
 
     retriever: Retriever
@@ -62,11 +62,11 @@ class TransformedRetriever(Retriever):
 
     @property
     def parts(self) -> tuple[Retriever]:
-        """Whose vectors are moved."""
+        """The retriever whose vectors are moved."""
         return (self.retriever,)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """The texts' vectors, moved; nothing is encoded that is cached."""
+        """Represent the texts, and move their vectors; texts whose vectors are cached are not encoded again."""
         wanted = {*collection.queries, *collection.passages}
         if self.text is not None and (lacking := sorted(wanted - {*self.text.queries})):
             raise InputError(
@@ -75,30 +75,30 @@ class TransformedRetriever(Retriever):
             )
         plain = self.retriever.represent(collection, progress)
         if plain.vectors is None:
-            raise InputError(f"--transform moves vectors, and {self.retriever.card.name} has none")
-        vectors = known = plain.vectors
+            raise InputError(f"--transform moves vectors, but {self.retriever.card.name} has none")
+        vectors = samples = plain.vectors
         if self.text is not None:
             text = _in_languages_of(collection, self.text)
-            known = self.retriever.represent(text, progress).vectors or {}
-        moves = _moves(self.transform, known)
+            samples = self.retriever.represent(text, progress).vectors or {}
+        moves = _moves(self.transform, samples)
         moved = {key: rows.made(partial(_moved, *moves[key])) for key, rows in vectors.items()}
         index = VectorIndex.of(moved, engine=plain.index.engine)
         return replace(plain, index=index, vectors=moved)
 
 
 def _moved(offset: Floats, matrix: Floats | None, vectors: Floats) -> Floats:
-    """Vectors at unit length, less an offset, turned by a matrix."""
+    """Vectors at unit length, minus an offset, multiplied by a matrix if there is one."""
     unit = normalised(vectors)
     moved = unit.astype(np.float64) - offset
     if matrix is not None:
-        # Not a matrix product: its last bits would depend on which rows are asked for together.
+        # Not a matrix product: its last bits would depend on which rows are read together.
         moved = np.einsum("ij,jk->ik", moved, matrix, optimize=False)
     moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
     return moved.astype(np.float32)
 
 
 def _in_languages_of(collection: Collection, text: Collection) -> Collection:
-    """The text without its other languages, so that these move nothing."""
+    """The text in the collection's languages only: others would change the mean of all languages."""
     return replace(
         text,
         queries={lang: x for lang, x in text.queries.items() if lang in collection.queries},
@@ -109,7 +109,7 @@ def _in_languages_of(collection: Collection, text: Collection) -> Collection:
 def _moves(
     transform: Transform, vectors: Mapping[tuple[Role, str], Vectors]
 ) -> dict[tuple[Role, str], tuple[Floats, Floats | None]]:
-    """By role and language: what is taken from each vector, and the matrix that then turns it."""
+    """By role and language: the offset that is subtracted from each vector, and the matrix that then multiplies it."""
     samples = {
         key: normalised(rows.rows(slice(0, None, max(1, len(rows) // SAMPLE)))).astype(np.float64)
         for key, rows in vectors.items()
@@ -120,12 +120,12 @@ def _moves(
     moves: dict[tuple[Role, str], tuple[Floats, Floats | None]] = {}
     for role in ROLES:
         keys = [key for key in samples if key[0] == role]
-        of_all = np.mean([means[key] for key in keys], axis=0)
+        mean_of_all = np.mean([means[key] for key in keys], axis=0)
         if transform == "offsets":
-            moves |= {key: (means[key] - of_all, None) for key in keys}
+            moves |= {key: (means[key] - mean_of_all, None) for key in keys}
         else:
-            matrix = _whitening(np.concatenate([samples[key] for key in keys]) - of_all)
-            moves |= dict.fromkeys(keys, (of_all, matrix))
+            matrix = _whitening(np.concatenate([samples[key] for key in keys]) - mean_of_all)
+            moves |= dict.fromkeys(keys, (mean_of_all, matrix))
     return moves
 
 

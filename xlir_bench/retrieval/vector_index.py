@@ -1,9 +1,9 @@
 """Exact ranks by counting: one pass over the pool for all queries, a block of passages at a time.
 
-The rank of a relevant passage is one more than the number of passages that score higher, or the same and stand
-before it in the pool. A fast score only tells apart what lies further from each other than it can be off;
-whatever is nearer is settled by the true score, which depends on nothing but the two texts. So ranks and
-ties are exact however the pool is cut, and memory does not grow with the number of passages.
+The rank of a relevant passage is one more than the number of passages that score higher, or score the same and stand
+before it in the pool. A fast score counts only if it is further from the relevant passage's true score than its error can
+be. All others are settled by their true scores, which depend on nothing but the two texts. So ranks and ties are exact
+however the pool is cut, and memory does not grow with the number of passages.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 from xlir_bench.threads import product_threads
 
 BLOCK = 16_000
-"""Passages held at a time, prepared. No power of two: rows of scores would lie so far apart that they push each other
-out of the processor's cache, which costs the matrix product 3 %."""
+"""Prepared passages that are held at a time. Not a power of two: rows of scores would then push each other out of the
+processor's cache, and the matrix product would take 3 % longer."""
 SHARE = 512
-"""Queries that a thread compares with a block at a time, which is fetched once for all: the scores are 32 MB."""
+"""Queries that a thread compares with a block at a time. The block is fetched once for all; the scores take 32 MB."""
 FEW_ROWS = 64
-"""Queries, or passages to prepare: fewer are not worth a thread of their own."""
+"""Fewer queries to compare, or fewer passages to prepare, are not worth a thread of their own."""
 PIECE = 16_384
-"""Workers search a multiple of so many passages at a time, so that few units end within a shard or a window of texts."""
+"""Workers search a multiple of this many passages at a time, so that few units end inside a shard or a window of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class VectorIndex(ScoringIndex):
     passages: Mapping[str, Vectors]
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
-    """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
+    """What computes and counts scores: it decides how long a search takes, and nothing else."""
     block: int | None = None
-    """Passages held at a time; None: `BLOCK`."""
+    """Passages that are held at a time; None: `BLOCK`."""
     elsewhere: Elsewhere | None = None
-    """Workers who search it, where they can."""
+    """Workers that search the passages, if they can read them."""
 
     @classmethod
     def of(
@@ -63,14 +63,14 @@ class VectorIndex(ScoringIndex):
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
-            {lang: rows for (of_role, lang), rows in vectors.items() if of_role == role}
-            for role in ROLES
+            {lang: rows for (role, lang), rows in vectors.items() if role == wanted}
+            for wanted in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
         return cls(pool, queries, passages, similarity, engine, block, elsewhere)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
-        """What each of these wants to know, in one pass over the pool."""
+        """Search for all wants in one pass over the pool."""
         searches = self._searches(wants)
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
@@ -83,29 +83,29 @@ class VectorIndex(ScoringIndex):
 
     @property
     def on_disk(self) -> bool:
-        """Whether the passages are where workers can read them: what is in memory is better searched here."""
+        """Whether workers can read the passages; vectors in memory are better searched here."""
         return all(rows.on_disk for rows in self.passages.values())
 
     @property
     def search_device(self) -> str:
-        """That of the workers, where they search."""
+        """The workers' device if they search, else this process's."""
         if self.elsewhere is not None and self.on_disk:
             return self.elsewhere.search_device
         return self.engine.name
 
     @property
     def scores_fast(self) -> bool:
-        """Not where texts are compared token by token."""
+        """False if texts are compared token by token."""
         return self.similarity.form != "tokens"
 
     def by_faiss(self, factory: str, depth: int) -> FaissIndex | None:
-        """FAISS indexes of the same vectors, where a text has one."""
+        """FAISS indexes of the same vectors; None unless a text has one dense vector."""
         if self.similarity.form != "dense":
             return None
         return FaissIndex(self.pool, self.queries, self.passages, self.similarity, factory, depth)
 
     def _searches(self, wants: Sequence[Want]) -> list[Search]:
-        """Nothing is compared yet; each relevant passage is prepared once for the queries of all languages."""
+        """A search for each want. Each relevant passage is prepared once and scored; no other is compared yet."""
         stored = [self.queries[want.query_lang] for want in wants]
         queries = [self.similarity.prepared(rows.rows(slice(0, len(rows)))) for rows in stored]
         own = [np.empty(len(want.relevant.query)) for want in wants]
@@ -129,18 +129,18 @@ class VectorIndex(ScoringIndex):
                 for done in [threads.submit(score, n, held, passages) for n in numbers]:
                     done.result()
         return [
-            self.asked(want, self.engine.placed(rows), of)
-            for want, rows, of in zip(wants, queries, own, strict=True)
+            self.new_search(want, self.engine.placed(rows), scores)
+            for want, rows, scores in zip(wants, queries, own, strict=True)
         ]
 
-    def asked(self, want: Want, queries: Rows, own: Floats) -> Search:
-        """A search of these placed queries, with the true scores of their relevant passages."""
+    def new_search(self, want: Want, queries: Rows, own: Floats) -> Search:
+        """A search that has found nothing yet; `own` are the true scores of the relevant passages of these placed queries."""
         return Search(self.similarity, self.engine, Partial.of(want, with_ties=True), queries, own)
 
     def compare(
         self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
     ) -> None:
-        """Take the passages of these languages into account in all searches."""
+        """Compare the passages of these languages with the queries of all searches."""
         with product_threads() as (count, threads):
             tasks = []
             for search in searches:
@@ -159,8 +159,8 @@ class VectorIndex(ScoringIndex):
         langs: set[str],
         advance: Callable[[int], None],
     ) -> None:
-        """Each worker compares a span of the pool at a time, and what they find adds up."""
-        asked = [(search.partial.want, search.queries, search.own) for search in searches]
+        """Let each worker compare one span of the pool after another, and add up what they find."""
+        questions = [(search.partial.want, search.queries, search.own) for search in searches]
         share = -(-sum(len(self.passages[lang]) for lang in langs) // elsewhere.units)
         size = PIECE * max(1, -(-share // PIECE))
         spans = (
@@ -168,14 +168,14 @@ class VectorIndex(ScoringIndex):
             for lang in sorted(langs)
             for span in self.passages[lang].spans(size)
         )
-        for done in elsewhere.executor.run(SearchJob(elsewhere.search_device, asked), spans):
+        for done in elsewhere.executor.run(SearchJob(elsewhere.search_device, questions), spans):
             count, parts = done.result()
             for search, part in zip(searches, parts, strict=True):
                 search.partial.merge(part)
             advance(count)
 
     def part(self, lang: str, rows: slice) -> VectorIndex:
-        """These passages of a language as an index of their own, to be sent; they are where they were in the pool."""
+        """An index of these passages of a language alone, to be sent to a worker; their positions in the pool stay the same."""
         first, passages = self.pool.bounds[lang].start, self.passages[lang].only(rows)
         pool = Pool((lang,), {lang: slice(first + rows.start, first + rows.stop)})
         return VectorIndex(pool, {}, {lang: passages}, self.similarity, block=self.block)
@@ -189,13 +189,13 @@ class VectorIndex(ScoringIndex):
         scores, stored = np.empty(len(query)), self.queries[setting.query_lang]
         for rows in slices(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
-            asked, number = np.unique(query[rows], return_inverse=True)
-            queries = self.similarity.prepared(stored.rows(asked))
+            distinct_queries, number = np.unique(query[rows], return_inverse=True)
+            queries = self.similarity.prepared(stored.rows(distinct_queries))
             scores[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
         return scores
 
     def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
-        """The true scores of all candidates, a row a query, of so many queries at a time."""
+        """The true scores of all candidates, a row for each query, of `size` queries at a time."""
         candidates = self.pool.rows(setting)
         passages = self.take(np.arange(candidates.start, candidates.stop))
         stored = self.queries[setting.query_lang]
@@ -206,7 +206,7 @@ class VectorIndex(ScoringIndex):
     def _blocks(
         self, langs: set[str], count: int, threads: ThreadPoolExecutor
     ) -> Iterator[PoolBlock]:
-        """The passages of these languages in pool order; a block ends where the next position is not wanted."""
+        """The passages of these languages in pool order; a block ends before a language that is not searched."""
         most = self.block or BLOCK
         for span in joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
             for start in range(span.start, span.stop, most):
@@ -214,44 +214,45 @@ class VectorIndex(ScoringIndex):
                 yield PoolBlock(start, self.engine.placed(self._held(wanted, count, threads)))
 
     def _held(self, wanted: slice, count: int, threads: ThreadPoolExecutor) -> Rows:
-        """The passages at these positions, prepared by so many threads; dense ones are copied once."""
+        """The passages at these positions, prepared by `count` threads; dense ones are copied once."""
         block: Floats | None = None
         if self.similarity.form == "dense":
             dimension = self.passages[self.pool.langs[0]].dimension
             block = np.empty((wanted.stop - wanted.start, dimension), np.float32)
         pieces, end = [], 0
-        for lang, of_lang in self.pool.bounds.items():
-            part = inside(wanted, of_lang)
+        for lang, bounds in self.pool.bounds.items():
+            part = inside(wanted, bounds)
             if part.stop == part.start:
                 continue
             start, end = end, end + part.stop - part.start
             place = None if block is None else block[start:end]
-            # Read by this thread alone: rows may be encoded by being read.
+            # Only this thread reads: rows may be encoded when they are read.
             rows = self.passages[lang].rows(part, place)
             for piece in slices(end - start, _share(end - start, count)):
                 pieces.append((rows[piece], None if place is None else place[piece]))
-        made = list(threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
-        return stacked(made) if block is None else block
+        prepared = list(threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
+        return stacked(prepared) if block is None else block
 
 
 @dataclass(frozen=True, slots=True)
 class SearchJob:
-    """What is asked of every span of a pool."""
+    """Searches spans of a pool, each for the same queries."""
 
     device: str
-    asked: Sequence[tuple[Want, Rows, Floats]]
-    """What is wanted, the queries, prepared, and the true score of each relevant passage."""
+    questions: Sequence[tuple[Want, Rows, Floats]]
+    """For each query language: the want, the prepared queries, and the true scores of relevant passages."""
 
     def open(self) -> Callable[[VectorIndex], tuple[int, list[Partial]]]:
-        """The queries are where they are compared."""
+        """Place the queries on the device."""
         engine = engine_for(self.device)
-        asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
+        placed = [(want, engine.placed(queries), own) for want, queries, own in self.questions]
 
         def search(span: VectorIndex) -> tuple[int, list[Partial]]:
-            """How many passages were compared, and what is found among them by each search."""
+            """How many passages were compared, and what each search has found among them."""
             index, (lang,) = replace(span, engine=engine), span.pool.langs
             searches = [
-                index.asked(want.of_passages(lang), queries, own) for want, queries, own in asked
+                index.new_search(want.of_passages(lang), queries, own)
+                for want, queries, own in placed
             ]
             index.compare(searches, {lang}, lambda _count: None)
             return len(index.passages[lang]), [search.partial for search in searches]

@@ -1,4 +1,4 @@
-"""Retrievers whose texts have vectors, of an encoder or of the user's own; and how these are compared."""
+"""Retrievers that compare vectors, of an encoder or of the user's own; and the choice of a similarity."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class VectorRetriever(Retriever):
 
     @property
     def device(self) -> str | None:
-        """Where the encoder runs, where that is known."""
+        """The device that the encoder runs on, if known."""
         return getattr(self.encoder, "device", None)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
@@ -49,11 +49,11 @@ class VectorRetriever(Retriever):
         return embed(collection, self.encoder, self.request, progress)
 
     def encode_shard(self, collection: Collection, shard: Shard, progress: Progress) -> int:
-        """One part of the texts. Vectors have the same bits however these are shared out."""
+        """Encode one part of the texts into the cache. Vectors have the same bits however many parts there are."""
         encoding = Encoding.of(collection, self.encoder, self.request, progress)
         if encoding.store.folder is None:
             raise InputError(
-                "a part of the vectors is written into the cache, and there is none: name one by XLIR_CACHE"
+                "a part of the vectors is written into the cache, but there is none: XLIR_CACHE names one"
             )
         missing = encoding.missing
         for texts in encoding.roles:
@@ -65,27 +65,27 @@ class VectorRetriever(Retriever):
 
 @dataclass(frozen=True, slots=True)
 class StoredRetriever(Retriever):
-    """Vectors that a user has already."""
+    """Compares vectors that a user has made."""
 
     stored: StoredVectors
     limited: bool
-    """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    """Only the first queries are wanted (`--limit`): there may be more vectors than queries."""
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
     parts = ()
 
     @property
     def card(self) -> EncoderCard:
-        """What a result records of them."""
+        """What a result records of the vectors."""
         return compared(self.stored.card, self.similarity)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """The vectors as they are."""
+        """Read the vectors, and check that they are usable."""
         vectors, notes = {}, []
         for role in ROLES:
             for lang in collection.languages(role):
                 texts = collection.texts(role, lang)
-                # A NaN is never lower than anything: unseen, it would stand at rank 1.
+                # No score is higher than a NaN: unchecked, a NaN would have rank 1.
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
@@ -93,33 +93,35 @@ class StoredRetriever(Retriever):
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
-def similarity_of(asked: SimilarityName, encoder: Encoder) -> Similarity:
-    """What `--similarity` asks for; an encoder that registers none is compared by cosine.
+def similarity_of(option: SimilarityName, encoder: Encoder) -> Similarity:
+    """The similarity that `--similarity` asks for; for `model`, the one that the encoder registers, else cosine.
 
-    Sparse vectors, and those of tokens, are compared in their own way.
+    Sparse and multi-vector encoders have a similarity of their own, whatever the option says.
     """
     if isinstance(encoder, SparseEncoder):
         return Sparse()
     if isinstance(encoder, MultiVectorEncoder):
         return MaxSim()
-    name = (describe(encoder).similarity or "cosine") if asked == "model" else asked
+    name = (describe(encoder).similarity or "cosine") if option == "model" else option
     if name not in ("cosine", "dot"):
         raise InputError(
-            f"--similarity model: {encoder.name} registers {shortened(repr(name))}, and there are only cosine and dot"
+            f"--similarity model: {encoder.name} registers {shortened(repr(name))}, but the choice is cosine or dot"
         )
     return Dense(cosine=name == "cosine")
 
 
 def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
-    """What a result records of an encoder whose vectors are compared so."""
+    """What a result records of an encoder whose vectors are compared by this similarity."""
     name, registered = "cosine" if similarity == COSINE else "dot", card.similarity
     slug, notes = card.slug, list(card.notes)
     if similarity.form == "tokens":
-        name = registered = "maxsim"  # or its mean, which ranks alike
+        name = registered = "maxsim"  # or the mean over tokens, which gives the same ranks
     if similarity == Dense(cosine=False):
         slug += "~dot"
-        notes.append("a score is the inner product of two vectors as they are (dot)")
+        notes.append("a score is the inner product of two vectors that keep their length (dot)")
     elif registered not in (None, name):
         remedy = " (--similarity model)" if registered == "dot" else ""
-        notes.append(f"a score is by {name}; the model registers {shortened(registered)}{remedy}")
+        notes.append(
+            f"scores are by {name}, but the model registers {shortened(registered)}{remedy}"
+        )
     return replace(card, slug=slug, similarity=name, notes=tuple(notes))

@@ -1,13 +1,13 @@
-"""The vectors of one encoder, by role and text: shards that are only ever added.
+"""The vectors of one encoder, by role and text, in shards that are added but never changed.
 
     <cache>/vectors/<encoder slug>-<fingerprint>/encoder.json                    whose vectors these are
                                                  query/<digest>.safetensors      see `shardfile`
                                                  passage/<digest>.safetensors
 
-A run reads the keys of all shards, and checks the digest of those that hold a text it needs, once until their size, time
-or place on the disk changes: a terabyte takes one processor twenty minutes. A damaged one is removed, and its texts are
-encoded again; a bit that turns on the disk after that is not seen. Where the system does not let a shard be read or written, the run goes on without
-it and says so.
+A run reads the keys of all shards, and checks the digest of each shard that holds a text it needs. A shard is not checked
+again until its size, time or inode changes, because a terabyte takes one processor twenty minutes; so a bit that flips on
+the disk later is not seen. A damaged shard is removed, and its texts are encoded again. If the system does not let a shard
+be read or written, the run goes on without it and says so.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shar
 from xlir_bench.untrusted import load_json
 
 Keys = NDArray[np.uint64]
-"""One row of two words a text: 128 bits of BLAKE2."""
+"""For each text, a row of two 64-bit words: 128 bits of BLAKE2."""
 SOUND = ".sound.json"
-"""Beside shards: what `_stamp` said of those that were found to be sound."""
+"""A file beside shards, with the `_stamp` of each shard that was found to be sound."""
 LOOKED_AT = 64
-"""Shards that threads look at before what they hold is taken."""
+"""How many shards threads check before the vectors in them are taken."""
 SETTLED = 10**10
-"""Nanoseconds after which a file that is written to has another time, on every file system."""
+"""Nanoseconds: a write to a file that is older than this changes its time, on every file system."""
 
 
 def text_keys(texts: Iterable[str]) -> Keys:
@@ -55,7 +55,7 @@ def text_keys(texts: Iterable[str]) -> Keys:
 
 
 def distinct_keys(keys: Keys) -> tuple[Ints, Ints]:
-    """Where each distinct key stands first, ascending; and which of these each key is."""
+    """The row in which each distinct key stands first, ascending; and for each key, its number among the distinct ones."""
     _, first, number = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
     return first[order], np.argsort(order)[number.ravel()]
@@ -63,7 +63,7 @@ def distinct_keys(keys: Keys) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some texts that were encoded together."""
+    """The keys, vectors and token counts of texts that were encoded together."""
 
     keys: Keys
     vectors: Rows
@@ -72,7 +72,7 @@ class Block:
 
     @classmethod
     def of(cls, keys: Keys, vectors: Rows, counts: TokenCounts, rows: Ints) -> Block:
-        """Of vectors as they are kept; `rows` says which of these keys and counts are theirs."""
+        """The block of these vectors, in the type that is stored; their keys and counts are in these `rows`."""
         tokens, unknown = (
             count[rows].astype(np.int32) for count in (counts.tokens, counts.unknown)
         )
@@ -80,43 +80,43 @@ class Block:
 
     @classmethod
     def read(cls, path: Path) -> Block:
-        """The block of a shard, mapped."""
+        """The block that a shard holds, mapped into memory."""
         arrays = mapped(path)
         return cls(arrays["keys"], rows_of(arrays), arrays["tokens"], arrays["unknown"])
 
 
 @dataclass(slots=True)
 class Known:
-    """Some distinct texts, and where the vector of each is: the part that holds it, and its row there."""
+    """Distinct texts, and where the vector of each is: the part that holds it, and its row there."""
 
     keys: Keys
     part: Ints
-    """-1 where nothing is known."""
+    """-1 if the text has no vector yet."""
     row: Ints
     tokens: Ints
     unknown: Ints
     sizes: Ints
-    """How many numbers of the vector are not zero."""
+    """How many numbers of the vector are not zero; if tokens have vectors, how many vectors there are."""
     parts: list[Rows | Path] = field(default_factory=list)
-    """Rows, or files where there are too many texts for memory."""
+    """Rows, or files if there are too many texts for memory."""
     dimension: int = 0
 
     @classmethod
     def of(cls, keys: Keys) -> Known:
-        """Nothing is known of these texts yet."""
+        """These texts, none of which has a vector yet."""
         count = len(keys)
         tokens, unknown, sizes, row = (np.zeros(count, np.int32) for _ in range(4))
         return cls(keys, row - 1, row, tokens, unknown, sizes)
 
     def missing(self, start: int = 0, count: int | None = None) -> Ints:
-        """The texts, or so many from one on, of which nothing is known."""
+        """The texts without vectors, among all or among `count` texts from `start` on."""
         stop = None if count is None else start + count
         return start + np.flatnonzero(self.part[start:stop] < 0)
 
     def put(
         self, at: Ints, block: Block, path: Path | None = None, rows: Ints | slice = slice(None)
     ) -> None:
-        """These texts have the vectors in these rows of a block, which is in memory or in a file."""
+        """The texts `at` these places have the vectors in these rows of a block, which is in memory or in the file `path`."""
         self.part[at], self.row[at] = len(self.parts), np.arange(len(block.keys))[rows]
         self.tokens[at], self.unknown[at] = block.tokens[rows], block.unknown[rows]
         self.sizes[at] = sizes_of(block.vectors, rows)
@@ -135,7 +135,7 @@ class Known:
 
 
 def store_folder(cache: Path, slug: str, fingerprint: str) -> Path:
-    """Where an encoder's vectors lie."""
+    """The folder of an encoder's vectors."""
     key = fingerprint.removeprefix("sha256:")[:16]
     return cache / "vectors" / f"{files.safe_name(slug, 80)}-{files.safe_name(key)}"
 
@@ -150,24 +150,25 @@ def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
 
 @dataclass(slots=True, weakref_slot=True)
 class Store:
-    """The cached vectors of one encoder, in a folder that is held against removal; without one nothing is kept."""
+    """The cached vectors of one encoder, in a folder that is kept from being removed; without a folder nothing is stored."""
 
     folder: Path | None = None
     what: str = "vectors"
-    """What is lost where the folder cannot be written: a note says so, and the run goes on."""
+    """What is not stored if the folder cannot be written. A note names it, and the run goes on."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the result should know of the cache."""
     damaged: Counter[str] = field(default_factory=Counter)
     """How many shards of each role had a wrong digest and were removed."""
     lease: object = None
+    """Keeps the folder from being removed."""
     temporary: Path | None = None
-    """A folder for what neither fits in memory nor can be kept; removed once nobody holds the store."""
+    """A folder for blocks that fit neither in memory nor in the cache; removed when nothing refers to the store any more."""
 
     @classmethod
     def of(
         cls, cache: Path | None, card: EncoderCard, fingerprint: str, what: str, suffix: str = ""
     ) -> Store:
-        """That of this encoder, made and held; none without a cache."""
+        """The store of this encoder, with its folder created and leased; without a cache, a store without a folder."""
         if cache is None:
             return cls()
         folder = store_folder(cache, card.slug, fingerprint)
@@ -181,7 +182,7 @@ class Store:
         return store
 
     def write(self, role: str, block: Block) -> Path | None:
-        """Keep a block; its file, if it could be written."""
+        """Write a block to the cache; returns its file, or None if it could not be written."""
         if self.folder is not None:
             try:
                 return write_block(self.folder / role, block)
@@ -190,7 +191,7 @@ class Store:
         return None
 
     def set_aside(self, role: str, block: Block) -> Path:
-        """Write a block to a temporary folder, where the cache cannot keep it."""
+        """Write a block that the cache cannot hold to a temporary folder."""
         if self.temporary is None:
             self.temporary = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
             weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
@@ -204,7 +205,7 @@ class Store:
         self.notes.add(str(files.cannot_write(folder.parents[1], remedy, error)))
 
     def find(self, role: str, keys: Keys, in_memory: bool = True) -> Known:
-        """What is known of these distinct texts; the first shard by name wins."""
+        """Find the vectors of these distinct texts; if several shards have one, the first shard by name is taken."""
         known = Known.of(keys)
         if self.folder is None:
             return known
@@ -212,37 +213,38 @@ class Store:
         remembered, paths = _remembered(folder), self._shards(folder)
         sound = {path.name: remembered[path.name] for path in paths if path.name in remembered}
         order = np.argsort(keys[:, 0], kind="stable")
-        # All but the last: so what is searched for in them always has a place in `order`.
+        # All but the last, so that a search in them always gives a place in `order`.
         first = keys[order[:-1], 0]
         # Digests are most of the work, and threads compute them side by side.
         with ThreadPoolExecutor() as threads:
-            for some in slices(len(paths) if len(keys) else 0, LOOKED_AT):
-                looks = [
-                    threads.submit(_held, path, keys, order, first, sound) for path in paths[some]
+            for part in slices(len(paths) if len(keys) else 0, LOOKED_AT):
+                checks = [
+                    threads.submit(_texts_in, path, keys, order, first, sound)
+                    for path in paths[part]
                 ]
-                for path, look in zip(paths[some], looks, strict=True):
+                for path, check in zip(paths[part], checks, strict=True):
                     try:
-                        self._take(path, known, look.result(), in_memory)
+                        self._take(path, known, check.result(), in_memory)
                     except FileNotFoundError:  # removed a moment ago
                         continue
                     except OSError as error:
                         self._unread(folder, error)
         if sound != remembered:
-            with suppress(OSError):  # then the next run looks again
+            with suppress(OSError):  # then the next run checks again
                 files.write(folder / SOUND, json.dumps(sound))
         return known
 
     def _take(
         self, path: Path, known: Known, held: tuple[Ints, Ints] | None, in_memory: bool
     ) -> None:
-        """Take what this shard alone knows of what it holds; remove it if it is damaged."""
+        """Take from this shard the vectors that no shard before it has; remove the shard if it is damaged."""
         shard = None
         if held is not None:
             new = known.part[held[0]] < 0
             at, rows = held[0][new], held[1][new]
             if not len(rows):
                 return
-            with suppress(ValueError, LookupError):  # its bytes turned after they were looked at
+            with suppress(ValueError, LookupError):  # it was damaged after the check
                 shard = Block.read(path)
         if shard is None:
             path.unlink(missing_ok=True)
@@ -277,17 +279,17 @@ def _remembered(folder: Path) -> dict[str, list[int]]:
     return stated if isinstance(stated, dict) else {}
 
 
-def _held(
+def _texts_in(
     path: Path, keys: Keys, order: Ints, first: Keys, sound: dict[str, list[int]]
 ) -> tuple[Ints, Ints] | None:
-    """Which of these texts a shard holds, and in which of its rows; None where it is damaged.
+    """Which of these texts a shard holds, and in which of its rows; None if it is damaged.
 
-    `first` are the first words of keys in `order`. The digest of a shard that holds none is not looked at.
+    `first` are the first words of keys in `order`. The digest is not checked if the shard holds none of the texts.
     """
     try:
-        of_shard = read_keys(path)
-        at = order[np.searchsorted(first, of_shard[:, 0])]
-        rows = np.flatnonzero((keys[at] == of_shard).all(axis=1))
+        stored = read_keys(path)
+        at = order[np.searchsorted(first, stored[:, 0])]
+        rows = np.flatnonzero((keys[at] == stored).all(axis=1))
     except (ValueError, LookupError):
         sound.pop(path.name, None)
         return None
@@ -297,7 +299,7 @@ def _held(
 
 
 def _was_sound(path: Path, sound: dict[str, list[int]]) -> bool:
-    """Whether a shard is sound; `sound` holds the stamps of those that were found to be, and what is found now."""
+    """Whether a shard is sound. `sound` has the stamps of shards that were found to be sound; it is brought up to date."""
     stamp = _stamp(objectstore.fetched(path))
     if sound.get(path.name) == stamp:
         return True
@@ -309,13 +311,13 @@ def _was_sound(path: Path, sound: dict[str, list[int]]) -> bool:
 
 
 def _stamp(path: Path) -> list[int]:
-    """What changes when a file is written to, or is the copy of another."""
+    """What changes when a file is written to, or replaced by another: size, time and inode."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def write_block(folder: Path, block: Block) -> Path:
-    """A shard of these texts; it is whole on disk or not there at all."""
+    """Write a block as a shard, which is whole on disk or not there at all."""
     arrays = {"keys": block.keys, "tokens": block.tokens, "unknown": block.unknown}
     return write_shard(folder, "", arrays | arrays_of(block.vectors))
 

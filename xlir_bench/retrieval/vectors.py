@@ -22,21 +22,21 @@ Rows: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """One row a text; several parts hold them, of which a file is opened when it is read and closed after.
+    """One row for each text, held in parts. A part in a file is opened when it is read, and closed afterwards.
 
-    A file that stayed mapped would count as memory once it was read through.
+    A file that stayed mapped would count as memory once it was read.
     """
 
     parts: tuple[Rows | Path, ...]
-    """Rows, what makes them when they are asked for, or files (see `shardfile`)."""
+    """Each is rows, an object that makes rows when they are read, or a file (see `shardfile`)."""
     part: Ints
     """Which part holds each row."""
     row: Ints
-    """Its row in that part."""
+    """The place of each row in its part."""
     dimension: int
     """Length of a vector."""
     held: object = None
-    """What keeps the files from being removed as long as they may be read."""
+    """An object that keeps the files from being removed as long as it exists."""
 
     @classmethod
     def of(cls, *parts: Rows | Path) -> Vectors:
@@ -55,19 +55,19 @@ class Vectors:
         return any(isinstance(getattr(part, "part", part), Path) for part in self.parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Floats:
-        """All rows, in memory: `np.asarray` of it."""
+        """All rows in memory, for `np.asarray`."""
         return np.asarray(self.rows(slice(0, len(self))), dtype)
 
     def rows(self, rows: Ints | slice, into: Floats | None = None) -> Rows:
-        """These rows in float32, in this order; a copy, in `into` if given, unless one part holds just that."""
+        """These rows in float32, in this order: copied, to `into` if given, unless one part holds them as they are wanted."""
         part, row = self.part[rows], self.row[rows]
         numbers = np.unique(part)
         if len(numbers) == 1 and (np.diff(row) == 1).all():
-            there = _opened(self.parts[numbers[0]])[row[0] : row[0] + len(row)]
-            if not isinstance(there, np.ndarray) or there.dtype == np.float32:
-                return there
-            copied = np.empty(there.shape, np.float32) if into is None else into
-            copied[:] = there
+            held = _opened(self.parts[numbers[0]])[row[0] : row[0] + len(row)]
+            if not isinstance(held, np.ndarray) or held.dtype == np.float32:
+                return held
+            copied = np.empty(held.shape, np.float32) if into is None else into
+            copied[:] = held
             return copied
         if not isinstance(first := _opened(self.parts[0]), np.ndarray):
             taken = [_opened(self.parts[number])[row[part == number]] for number in numbers]
@@ -80,23 +80,23 @@ class Vectors:
         return copied
 
     def made(self, make: Callable[[Rows], Rows]) -> Vectors:
-        """What is made of these whenever rows of them are read."""
+        """Vectors whose rows are made from these by `make`, each time they are read."""
         return replace(self, parts=tuple(MadeRows(part, make) for part in self.parts))
 
     def only(self, rows: slice) -> Vectors:
-        """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
+        """These rows alone, to be sent to a worker: with only the parts that hold them, and without `held`."""
         numbers, part = np.unique(self.part[rows], return_inverse=True)
         parts = tuple(self.parts[number] for number in numbers)
         return Vectors(parts, part.astype(np.int32), self.row[rows], self.dimension)
 
     def spans(self, size: int) -> Iterator[slice]:
-        """Spans of so many rows."""
+        """Slices of `size` rows."""
         return slices(len(self), size)
 
 
 @dataclass(frozen=True, slots=True)
 class MadeRows:
-    """A part whose rows are made of others."""
+    """A part whose rows are made from those of another part."""
 
     part: Rows | Path
     make: Callable[[Rows], Rows]
@@ -119,15 +119,15 @@ def stacked(parts: Sequence[Rows]) -> Rows:
     return vstack(parts, format="csr")
 
 
-def sizes_of(rows: Rows, some: Ints | slice) -> Ints:
-    """How many numbers of each of some rows are not zero; of tokens, how many vectors there are."""
+def sizes_of(rows: Rows, numbers: Ints | slice) -> Ints:
+    """How many numbers are not zero in each row with these numbers; if tokens have vectors, how many vectors there are."""
     if isinstance(rows, np.ndarray):
-        return np.asarray(np.count_nonzero(rows[some], axis=1))
-    return np.asarray(np.diff(arrays_of(rows)["ends"])[some])
+        return np.asarray(np.count_nonzero(rows[numbers], axis=1))
+    return np.asarray(np.diff(arrays_of(rows)["ends"])[numbers])
 
 
 def arrays_of(rows: Rows) -> dict[str, NDArray[Any]]:
-    """What a shard keeps of them; see `shardfile`."""
+    """The arrays in which a shard stores these rows; see `shardfile`."""
     if isinstance(rows, np.ndarray):
         return {"vectors": rows}
     if isinstance(rows, TokenVectors):
@@ -141,7 +141,7 @@ def arrays_of(rows: Rows) -> dict[str, NDArray[Any]]:
 
 
 def rows_of(arrays: Mapping[str, NDArray[Any]]) -> Rows:
-    """The rows that a shard keeps, as they are there."""
+    """The rows in these arrays of a shard, in the type that is stored."""
     if "ends" not in arrays:
         return arrays["vectors"]
     if "columns" not in arrays:
