@@ -1,4 +1,4 @@
-"""Every distinct text is encoded once, whatever the number of settings; a killed run loses one block at most."""
+"""Encodes every distinct text once, for all settings; a killed run loses one block at most."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xlir_bench.retrieval.vectors import Rows, Vectors
 WINDOW = 65_536
 """How many texts are planned into batches together: in most tasks, all of them."""
 WINDOWS = 4
-"""With this many windows for each part, or more, a part is whole windows; with fewer, some batches of each window."""
+"""If each part gets this many windows or more, a part is whole windows; otherwise it is some batches of every window."""
 IN_MEMORY = 262_144
 """The vectors of up to this many texts are held in memory; those of more are read from disk."""
 TOKENS_OF_TEXT = 64

@@ -28,7 +28,7 @@ MAX_BATCH_TEXTS = 512
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
 BLOCK_NUMBERS = 1 << 24
-"""A block is written after this many texts, seconds or numbers of its vectors: a killed run loses no more."""
+"""A block is written after this many texts, seconds or vector components: a killed run loses no more."""
 CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 65536
 BATCH_LOGITS = 1 << 28
@@ -70,7 +70,7 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """The distinct texts of one role, in the order in which they first stand in the collection."""
+    """The distinct texts of one role, in the order in which they first occur in the collection."""
 
     role: Role
     keys: Keys

@@ -183,7 +183,7 @@ class FusedIndex(Index):
         self._count(found, fused, together, place, scores[0])
 
     def _sums(self, scores: Sequence[Floats], is_passage: np.ndarray) -> Floats:
-        """The sum for each passage, over all retrievers; -inf where there is no passage."""
+        """The fused score of each passage; -inf where there is no passage."""
         parts: list[Floats] = [np.asarray(1 / (RRF + _ranks(table))) for table in scores]
         if self.weights is not None:
             scaled = [_scaled(table, is_passage) for table in scores]

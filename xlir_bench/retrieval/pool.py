@@ -81,7 +81,7 @@ class Want:
     pool_depth: int
     """How many to keep in the pool of all languages."""
     own: Ints | None = None
-    """If queries are passages themselves: the position of each in the pool. It is not a candidate for itself."""
+    """If queries are passages themselves: the position of each in the pool. A passage is not a candidate for itself."""
     answered: Ints | None = None
     """If answers decide which passages are relevant: the queries that have answers."""
 
@@ -198,7 +198,7 @@ class Partial:
     """How many passages stand before each relevant one, in the whole pool (True) and in its language (False); -1 if an
     approximate search did not retrieve it."""
     ties: Mapping[bool, Ints] = field(default_factory=dict)
-    """How many passages with an equal score stand before each (first row) and after it (second row); empty if not counted."""
+    """How many equal scores stand before (first row) and after (second row) each relevant passage; empty if not counted."""
 
     @classmethod
     def of(cls, want: Want, with_ties: bool = False) -> Partial:

@@ -105,7 +105,8 @@ class Dense:
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
         scores, ordered = np.empty((2, len(query)))
-        # With the pairs of a passage next to each other, it is fetched once: many pairs take half the time.
+        # With the pairs of a passage next to each other, it is fetched once: many pairs take half the time. Numpy sorts
+        # integers of 16 bits fastest.
         order = np.argsort(passage.astype(np.uint16), kind="stable")
         true_products(queries, query[order], passages, passage[order], ordered)
         scores[order] = ordered

@@ -51,7 +51,7 @@ class Vectors:
 
     @property
     def on_disk(self) -> bool:
-        """Whether any of them are in files."""
+        """Whether any part is a file."""
         return any(isinstance(getattr(part, "part", part), Path) for part in self.parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Floats:
@@ -106,7 +106,7 @@ class MadeRows:
 
 
 def _opened(part: Rows | Path) -> Rows:
-    """A part; a file is mapped."""
+    """The rows of a part; a file is mapped into memory."""
     return rows_of(mapped(part)) if isinstance(part, Path) else part
 
 
