@@ -45,7 +45,9 @@ class FusedRetriever(Retriever):
             )
         if self.weights is not None and not 0 < sum(self.weights) < float("inf"):
             weights = ",".join(f"{weight:g}" for weight in self.weights)
-            raise InputError(f"--fuse-weights {weights}: the sum has to be above 0, as in 1,0.5")
+            raise InputError(
+                f"--fuse-weights {weights}: the sum has to be above 0 and finite, as in 1,0.5"
+            )
 
     @property
     def card(self) -> EncoderCard:
