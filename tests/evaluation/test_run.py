@@ -174,6 +174,16 @@ def test_measures_are_those_that_were_asked_for() -> None:
     assert found.record.options.measures == ["f1@10", "r-precision", "map"]
 
 
+def test_an_interval_ends_at_1_only_where_a_measure_does() -> None:
+    asked = RunOptions(kinds=("multilingual",), measures=("dcg@100", "hits@10", "map"), cache=None)
+    summary = evaluate("mini", "builtin:multilingual", asked).record.summary[Kind.MULTILINGUAL]
+    for name, figure in summary.items():
+        assert (figure.mean > 1) == (name != "map")
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low < figure.mean < figure.high
+
+
 def test_the_gap_to_one_language_follows_from_the_ranks_that_are_kept(mini: Result) -> None:
     ranks = mini.tables["ranks"].to_pandas()
     ranks["hit"] = ranks["rank"] <= 10

@@ -91,6 +91,15 @@ def test_every_measure_is_what_its_definition_says(measure: str) -> None:
     np.testing.assert_allclose(found.values[measure], [plain(measure, a) for a in answers])
 
 
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_measure_exceeds_1_for_a_perfect_ranking_only_where_its_bounds_say_so(
+    measure: str,
+) -> None:
+    perfect = {passage: (3, passage + 1) for passage in range(6)}
+    (found,) = score([ranking([perfect], 150)], [measure])
+    assert (found.values[measure][0] > 1 + 1e-9) == (retrieval.bounds_of(measure)[1] > 1)
+
+
 @pytest.mark.parametrize("queries", [1, 2, 9, 10, 11])
 @pytest.mark.parametrize("candidates", [1, 5, 40])
 def test_few_queries_and_few_candidates_are_scored_like_many(queries: int, candidates: int) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from xlir_bench.arrays import Shared, equal_pairs
 from xlir_bench.measures import PoolRanking, score
-from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
-from xlir_bench.measures.retrieval import score_answers, tokens_of
+from xlir_bench.measures.bootstrap import ClusterSums, Interval, estimates
+from xlir_bench.measures.retrieval import bounds_of, score_answers, tokens_of
 from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting
 
 
@@ -59,7 +59,7 @@ def summary_of(
         # One after the other: sums of 41,412 settings are large.
         figures = (ClusterSums.of((s.values[m] for s in chosen), rows, clusters) for m in measures)
         averages = zip(measures, estimates(figures, seed), strict=True)
-        summary[kind] = {measure: average.interval(UNIT) for measure, average in averages}
+        summary[kind] = {m: average.interval(bounds_of(m)) for m, average in averages}
     return summary
 
 

@@ -35,7 +35,7 @@ LEVEL = 0.95
 FEW = 1e-3
 """If a larger share of the resamples has no variance, Student's t is used: too few clusters carry information."""
 UNIT = (0.0, 1.0)
-"""The least and the largest value of most retrieval measures; dcg and hits may be larger."""
+"""The least and the largest value of most measures (`retrieval.bounds_of` knows the others)."""
 Seed = int | tuple[int, ...]
 Bounds = tuple[float, float]
 """The least and the largest value that a figure can have."""

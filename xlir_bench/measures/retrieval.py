@@ -23,12 +23,15 @@ import numpy as np
 
 from xlir_bench.arrays import Shared, groups, order_by, ranges
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.measures.bootstrap import UNIT, Bounds
 from xlir_bench.records import Floats, Ints, Ranking, Scores
 
 WHOLE = ("map", "mrr", "ndcg", "ndcg_burges", "dcg", "dcg_burges", "r-precision")
 """Measures of the whole ranking; all but r-precision may also have a cut-off, ``@k``."""
 CUT = ("recall", "precision", "hit_rate", "hits", "f1")
 """Measures that need a cut-off: over the whole pool recall is always 1."""
+ABOVE_ONE = ("dcg", "dcg_burges", "hits", "rbp")
+"""Measures that can exceed 1: dcg adds up gains, hits counts passages, and rbp weighs passages by their grades."""
 CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (16 MB)."""
 ROWS = 2_000_000
@@ -77,6 +80,16 @@ def _is_measure(name: str) -> bool:
         return True
     cut = re.fullmatch(r"([a-z0-9_-]+)@([1-9]\d{0,6})", name)
     return cut is not None and cut[1] in (*WHOLE[:-1], *CUT)
+
+
+def bounds_of(measure: str) -> Bounds:
+    """The least and the largest value that a measure can have; an interval of it ends there.
+
+    >>> bounds_of("recall@10"), bounds_of("dcg@10")
+    ((0.0, 1.0), (0.0, inf))
+    """
+    name = re.split("[@.]", measure)[0]
+    return (0.0, np.inf) if name in ABOVE_ONE else UNIT
 
 
 def token_budget(measure: str) -> int | None:

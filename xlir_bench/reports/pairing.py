@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xlir_bench.errors import NotComparableError
 from xlir_bench.measures.bootstrap import Alternative, ClusterSums
+from xlir_bench.measures.retrieval import bounds_of
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm, paired_tests
 from xlir_bench.records import Ints, Kind
 from xlir_bench.results import Result, ResultRecord
@@ -169,7 +170,8 @@ class Pairing:
         used = sorted({i for group in groups for i in group})
         column = {setting: i for i, setting in enumerate(used)}
         chosen = [[column[i] for i in group] for group in groups]
-        bounds = None if self.first.measure == RANK_DISTANCE else (-1.0, 1.0)
+        _, most = bounds_of(self.first.measure)
+        bounds = None if self.first.measure == RANK_DISTANCE else (-most, most)
         data = self.change.sums().of_settings(used)
         return paired_tests(data, chosen, alternative, family=family, bounds=bounds)
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
-from xlir_bench.measures.bootstrap import UNIT, intervals
+from xlir_bench.measures.bootstrap import intervals
+from xlir_bench.measures.retrieval import bounds_of
 from xlir_bench.records import Collection, Kind, Progress, Silent
 from xlir_bench.rendering.numbers import rounded
 from xlir_bench.reports import tables
@@ -201,7 +202,7 @@ def _bounds(values: QueryValues) -> Intervals:
     used = np.unique(values.setting).tolist()
     if not used:
         return {}
-    limits = None if values.measure == RANK_DISTANCE else UNIT
+    limits = None if values.measure == RANK_DISTANCE else bounds_of(values.measure)
     settings = [values.settings[i] for i in used]
     names = [*((s.query_lang, s.passage_lang) for s in settings), None]
     figures = intervals(values.sums(), [*([i] for i in used), used], bounds=limits)
