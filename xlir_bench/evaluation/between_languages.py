@@ -37,7 +37,7 @@ from xlir_bench.retrieval import Represented, VectorIndex, Vectors, normalised
 
 HUB_DEPTH = 10
 SAMPLE = 10_000
-"""Of a corpus that lies on disk, so many passages are looked at besides the relevant ones."""
+"""How many passages of each language are sampled from a corpus on disk, besides the relevant ones."""
 
 
 def alignment_part(
@@ -46,7 +46,7 @@ def alignment_part(
     rankings: Sequence[Ranking],
     progress: Progress,
 ) -> AlignmentPart:
-    """Everything that can be told; what a collection without translations does not allow is left empty."""
+    """All figures of alignment; those that need translations stay empty in a collection without any."""
     collection, loaded = _in_memory(whole, represented.vectors or {})
     unit = {key: normalised(rows) for key, rows in loaded.items()}
     by_role = {
@@ -90,7 +90,7 @@ def alignment_part(
 def _in_memory(
     collection: Collection, vectors: Mapping[tuple[Role, str], Vectors]
 ) -> tuple[Collection, dict[tuple[Role, str], Floats]]:
-    """The collection itself and its vectors; of passages on disk the relevant ones and a sample of the others."""
+    """The collection and its vectors; of passages on disk, only the relevant ones and a sample of the others."""
     loaded: dict[tuple[Role, str], Floats] = {}
     for (role, lang), stored in vectors.items():
         if role == "query" or not stored.on_disk:
@@ -113,23 +113,23 @@ def _in_memory(
 
 
 def _clusters(collection: Collection) -> dict[Role, dict[str, Ints]]:
-    """The cluster of each text, that of its question; -1: a passage that answers none."""
+    """The cluster of each question; a passage has that of the question it answers, or -1 if it answers none."""
     codes = Codes({lang: queries.clusters for lang, queries in collection.queries.items()})
-    asked = {
+    of_queries = {
         lang: codes.of(lang, np.arange(len(queries.ids)))
         for lang, queries in collection.queries.items()
     }
     of_passages = {lang: np.full(len(p.ids), -1) for lang, p in collection.passages.items()}
-    for lang in asked.keys() & of_passages.keys():
+    for lang in of_queries.keys() & of_passages.keys():
         if (judged := collection.relevance.get((lang, lang))) is not None:
-            of_passages[lang][judged.passage] = asked[lang][judged.query]
-    return {"query": asked, "passage": of_passages}
+            of_passages[lang][judged.passage] = of_queries[lang][judged.query]
+    return {"query": of_queries, "passage": of_passages}
 
 
 def _questions(
     collection: Collection, vectors: Mapping[str, Floats], clusters: Mapping[str, Ints]
 ) -> dict[str, KeyedTexts]:
-    """Questions of one id are translations."""
+    """The questions of each language; those with the same id are translations of each other."""
     ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
     rows = {lang: np.arange(len(of_lang)) for lang, of_lang in vectors.items()}
     return {
@@ -141,7 +141,10 @@ def _questions(
 def _answers(
     collection: Collection, vectors: Mapping[str, Floats], clusters: Mapping[str, Ints]
 ) -> dict[str, KeyedTexts]:
-    """Passages that answer questions of one id are translations; equal texts of a language are one item."""
+    """The relevant passages of each language, each text once.
+
+    Passages that answer questions with the same id are translations of each other.
+    """
     ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
     items = {}
     for lang, rows in vectors.items():
@@ -169,7 +172,7 @@ def _pairs(items: Mapping[str, KeyedTexts]) -> dict[str, PairAlignment]:
 def _relevance(
     collection: Collection, unit: Mapping[tuple[Role, str], Floats]
 ) -> dict[str, RelevanceCosines]:
-    """By query and passage language, where nothing is a translation of anything."""
+    """The cosines of queries with their passages, by both languages: for collections without translations."""
     return {
         f"{query_lang}-{passage_lang}": relevance_cosines(
             unit["query", query_lang], unit["passage", passage_lang], judged.query, judged.passage
@@ -180,7 +183,7 @@ def _relevance(
 
 
 def _hubness(rankings: Sequence[Ranking]) -> float | None:
-    """Over the queries of all languages, in the pool of all languages."""
+    """The hubness of passages in the pool of all languages, over the queries of all languages."""
     pools = [r for r in rankings if r.setting.kind == Kind.MULTILINGUAL and r.top is not None]
     if not pools:
         return None

@@ -1,4 +1,4 @@
-"""What an encoder costs in use, for every way to ship it, and what each way does to map."""
+"""What an encoder costs in use, and its map, for each variant: a dtype, a number of dimensions and an index."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ PASSAGE_BATCHES = 8
 WARM_UP = 5
 """Queries that each variant answers before the clock counts."""
 Item = TypeVar("Item")
-Given = TypeVar("Given")
+Measured = TypeVar("Measured")
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """The encoder in one dtype, and what loading it took."""
+    """The encoder in one dtype, with the time and memory that loading it took."""
 
     encoder: Encoder
     similarity: Similarity
@@ -63,16 +63,16 @@ class LoadedModel:
     load_seconds: float
     gpu_memory_bytes: int | None
     peak_memory_bytes: int
-    """Of the process so far."""
+    """The most memory that the process had held when the model was loaded."""
 
     def seconds(self, passages: Sequence[str]) -> float:
-        """How long it takes to encode these."""
+        """How long the encoder takes for these passages."""
         began = time.perf_counter()
         self.encoder.encode(passages, "passage")
         return time.perf_counter() - began
 
     def part(self, rates: Sequence[float]) -> ModelCostPart:
-        """What is recorded of it, with its passages per second, round by round."""
+        """The record of this model; `rates` are its passages per second in each round."""
         card = describe(self.encoder)
         weights_bytes = card.weights_bytes
         if weights_bytes is None and card.parameters is not None:
@@ -102,7 +102,7 @@ class _Variant:
     depth: int
 
     def answer(self, texts: Sequence[str]) -> tuple[float, float]:
-        """Seconds of encoding and of searching."""
+        """Encode and search these queries; the seconds of both steps."""
         began = time.perf_counter()
         vectors = checked(self.model.encoder.encode(texts, "query"), texts)
         queries = self.model.similarity.prepared(vectors[:, : self.dimension])
@@ -111,9 +111,9 @@ class _Variant:
         return encoded - began, time.perf_counter() - encoded
 
     def part(self, alone: Floats, together: Floats) -> VariantPart:
-        """What is recorded of it, from the seconds of queries and of batches (round, text, step).
+        """The record of this variant, from the seconds of single queries and of batches: by round, item and step.
 
-        Whether another variant beats it is filled in later.
+        `measure_cost` fills in `unbeaten`, which depends on the other variants.
         """
         size = index_bytes(self.index)
         encode, search = np.median(alone, axis=(0, 1))
@@ -158,7 +158,7 @@ def load_models(
         similarity = similarity_of(encoder_options.similarity, encoder)
         if similarity.form != "dense":
             raise InputError(
-                f"{spec} gives no dense vectors, and profile is of them and of their FAISS index"
+                f"{spec} gives no dense vectors, and profile measures only those and their FAISS index"
             )
         models.append(warmed_up(encoder, dtype, texts, similarity))
         _check_variants(encoder, options)
@@ -168,18 +168,16 @@ def load_models(
 def warmed_up(
     encoder: Encoder, dtype: str, texts: Sequence[str], similarity: Similarity = COSINE
 ) -> LoadedModel:
-    """The encoder, loaded; how long that took, and how much memory."""
+    """Load the encoder, and measure how much time and memory that takes."""
     card = describe(encoder)
     if card.kind == "vectors":
         raise InputError(
-            f"npy: {card.name} holds vectors and cannot encode: what a query costs is not in them"
+            f"npy: {card.name} holds vectors and cannot encode: the cost of a query cannot be measured"
         )
     if card.dtype != dtype:
-        raise InputError(
-            f"--dtype {dtype}: {card.name} has no dtype to choose, it gives {card.dtype}"
-        )
+        raise InputError(f"--dtype {dtype}: {card.name} computes only in {card.dtype}")
     if card.kind == "sentence-transformers":
-        import sentence_transformers  # noqa: F401  # before the clock: a server loads it once
+        import sentence_transformers  # noqa: F401  # imported before timing: a server does it once
     device, cuda = str(getattr(encoder, "device", "cpu")), cast(Any, None)
     if device.startswith("cuda"):
         import torch
@@ -196,10 +194,10 @@ def warmed_up(
         checked(encoder.encode(texts, "passage"), texts)
     except (RuntimeError, TypeError) as error:
         if dtype == "float32":
-            raise  # every device has it: something else is wrong
+            raise  # every device computes in float32: the cause is another
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"--dtype {dtype}: {card.name} cannot compute in it on {device} ({reason});"
+            f"--dtype {dtype}: {card.name} cannot compute in this dtype on {device} ({reason});"
             " leave it out, or name another --device"
         ) from error
     gpu_memory = None if cuda is None else cuda.max_memory_allocated(device) - held_before
@@ -216,7 +214,7 @@ def _check_variants(encoder: Encoder, options: CostOptions) -> None:
         try:
             empty_index(dim, factory)
         except InputError as error:
-            several = "; several indexes are several --index" if "," in factory else ""
+            several = "; for several indexes, give several --index" if "," in factory else ""
             raise InputError(f"{error}{several}") from error
 
 
@@ -234,12 +232,15 @@ def measure_cost(
     progress: Progress | None = None,
     command: str = "",
 ) -> CostPart:
-    """Every variant of these models on one task; texts are encoded once a dtype, if not in the cache."""
+    """Measure every variant of these models on one task.
+
+    Texts that are not in the cache are encoded once for each dtype.
+    """
     progress = progress or Silent()
     collection = load_collection(task, run_options, progress)
     settings = settings_asked(task, run_options)
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
-    described = machine_part(models[0].device)
+    machine = machine_part(models[0].device)
     variants: list[_Variant] = []
     for model in models:
         vectors = embed(collection, model.encoder, request, progress).vectors or {}
@@ -251,7 +252,7 @@ def measure_cost(
     fast = unbeaten(maps, [part.query.rounds for part in parts])
     small = unbeaten(maps, [[part.index_bytes] for part in parts])
     return CostPart(
-        machine=described,
+        machine=machine,
         queries=len(queries),
         repeats=options.repeats,
         batch=options.batch,
@@ -270,7 +271,7 @@ def measure_cost(
 
 
 def sample(collection: Collection, role: Role, count: int) -> list[str]:
-    """So many texts, evenly from all languages, in an order that mixes them; the same every time."""
+    """`count` texts, spread evenly over all languages and shuffled; the same texts in every call."""
     texts = [text for lang in collection.languages(role) for text in collection.texts(role, lang)]
     chosen = np.unique(np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(np.int64))
     return [texts[i] for i in np.random.default_rng(0).permutation(chosen)]
@@ -286,7 +287,7 @@ def _variants(
 ) -> list[_Variant]:
     shapes = _shapes(model.encoder, options)
     progress.start(f"map, {describe(model.encoder).dtype}", len(shapes), "variants")
-    variants, asked = [], options.depth or DEPTH
+    variants, faiss_depth = [], options.depth or DEPTH
     pool = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
     for dimension, factory in shapes:
         exact = VectorIndex.of(
@@ -294,7 +295,7 @@ def _variants(
             model.similarity,
         )
         by_faiss = FaissIndex(
-            exact.pool, exact.queries, exact.passages, model.similarity, factory, asked
+            exact.pool, exact.queries, exact.passages, model.similarity, factory, faiss_depth
         )
         rankings = search(exact if factory == EXACT else by_faiss, collection, settings)
         by_kind, index = map_by_kind(rankings, options.depth), by_faiss.index_of(pool)
@@ -308,8 +309,8 @@ def _variants(
 def _passage_rates(
     collection: Collection, models: Sequence[LoadedModel], options: CostOptions, progress: Progress
 ) -> list[list[float]]:
-    """Passages a second, round by round, for each model."""
-    # Texts of like length share a batch, as when a corpus is encoded.
+    """Passages per second: for each model, by round."""
+    # Texts of similar length share a batch, as when a corpus is encoded.
     passages = sample(collection, "passage", PASSAGE_BATCHES * options.batch)
     passages.sort(key=len, reverse=True)
     progress.start("passages", options.repeats, "rounds")
@@ -322,9 +323,9 @@ def _passage_rates(
 def _timed(
     variants: Sequence[_Variant], queries: Sequence[str], options: CostOptions, progress: Progress
 ) -> list[VariantPart]:
-    whole = max(1, len(queries) // options.batch) * options.batch
-    # A task with few queries has them several times: a batch is always full.
-    batches = _batches([queries[i % len(queries)] for i in range(whole)], options.batch)
+    in_full_batches = max(1, len(queries) // options.batch) * options.batch
+    # Where a task has too few queries for one batch, they are repeated until it is full.
+    batches = _batches([queries[i % len(queries)] for i in range(in_full_batches)], options.batch)
     alone = _batches(queries, 1)
     runs = [variant.answer for variant in variants]
     in_turns(runs, [*alone[:WARM_UP], batches[0]], 1)
@@ -344,39 +345,40 @@ def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
 
 
 def in_turns(
-    runs: Sequence[Callable[[Item], Given]],
+    runs: Sequence[Callable[[Item], Measured]],
     items: Sequence[Item],
     rounds: int,
     advance: Callable[[int], None] = lambda _count: None,
-) -> list[list[list[Given]]]:
-    """What each run gives for each item, by run and round; `advance` is called after a round.
+) -> list[list[list[Measured]]]:
+    """The result of each run for each item, by run and round; `advance` is called after each round.
 
-    Every run takes each item before the next item comes, and another run goes first each time: a machine that is slower
-    for a while is slower for all of them.
+    All runs process an item before the next item, and another run goes first each time: while the machine is slow, it
+    is slow for all runs.
     """
-    given: list[list[list[Given]]] = [[[] for _ in range(rounds)] for _ in runs]
+    results: list[list[list[Measured]]] = [[[] for _ in range(rounds)] for _ in runs]
     for number in range(rounds):
         for place, item in enumerate(items):
             for step in range(len(runs)):
                 turn = (number + place + step) % len(runs)
-                given[turn][number].append(runs[turn](item))
+                results[turn][number].append(runs[turn](item))
         advance(1)
-    return given
+    return results
 
 
 def latency(rounds: Sequence[Floats]) -> LatencyPart:
-    """Percentiles of the seconds of all rounds, and the median of each."""
+    """In milliseconds: percentiles over all rounds, and the median of each round."""
     p50, p95, p99 = (float(v) for v in 1000 * np.percentile(np.concatenate(rounds), [50, 95, 99]))
     medians = [1000 * float(np.median(seconds)) for seconds in rounds]
     return LatencyPart(p50=p50, p95=p95, p99=p99, rounds=medians)
 
 
 def unbeaten(quality: Sequence[float], costs: Sequence[Sequence[float]]) -> list[bool]:
-    """For each variant, whether no unbeaten one beats it: as good in quality and in cost, and better in one of them.
+    """For each variant, whether no unbeaten variant beats it.
 
-    `costs`: of each variant, round by round. One is cheaper if it is so in every round: what is so in some may be
-    noise. A variant that only beaten ones beat is unbeaten: a chain of costs that are hard to tell apart would
-    otherwise hide one that is clearly cheaper than the best.
+    A variant beats another if it is no worse in quality and in cost, and better in one of them. `costs` has the costs of
+    each variant by round: a variant is cheaper if it is cheaper in every round, since a difference in some rounds may
+    be noise. A variant that is beaten by beaten variants only is unbeaten: otherwise a chain of variants with almost
+    equal costs could hide one that is clearly cheaper than the best.
 
     >>> unbeaten([0.5, 0.4, 0.4], [(1.0, 1.2), (0.7, 1.1), (0.7, 1.3)])
     [True, True, False]
@@ -391,7 +393,7 @@ def unbeaten(quality: Sequence[float], costs: Sequence[Sequence[float]]) -> list
         return quality[one] > quality[other] or cheaper(one, other)
 
     kept: list[int] = []
-    # In this order whoever beats a variant comes before it.
+    # In this order, every variant comes after those that beat it.
     for variant in sorted(range(len(quality)), key=lambda i: (-quality[i], sum(costs[i]))):
         if not any(beats(other, variant) for other in kept):
             kept.append(variant)

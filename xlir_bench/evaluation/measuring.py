@@ -1,4 +1,4 @@
-"""Values, means, intervals and views of language bias, made of the rankings of a run."""
+"""From the rankings of a run: values of queries, means with intervals, and what figures of language bias need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores
 def scores_of(
     rankings: Sequence[Ranking], collection: Collection, measures: Sequence[str], progress: Progress
 ) -> list[Scores]:
-    """By the passages that were judged, or by the answers that passages hold."""
+    """The values of each query, by its judged passages or, in a task without any, by the answers in its passages."""
     if not collection.answers:
         return score(rankings, measures)
     tokens = {lang: tokens_of(collection.bodies(lang)) for lang in collection.passages}
@@ -32,7 +32,7 @@ def scores_of(
 
 
 def clusters_of(collection: Collection) -> tuple[int, dict[str, Ints]]:
-    """How many clusters there are, and by language the number of the cluster of each query."""
+    """The number of clusters and, by language, the cluster of each query as a number."""
     names = sorted({name for queries in collection.queries.values() for name in queries.clusters})
     number = {name: place for place, name in enumerate(names)}
     return len(names), {
@@ -43,7 +43,7 @@ def clusters_of(collection: Collection) -> tuple[int, dict[str, Ints]]:
 
 def summary_of(
     scores: Sequence[Scores],
-    of_query: Mapping[str, Ints],
+    query_clusters: Mapping[str, Ints],
     clusters: int,
     measures: Sequence[str],
     seed: int,
@@ -55,8 +55,8 @@ def summary_of(
         if not chosen:
             continue
         shared = Shared()
-        rows = [shared.of(of_query[s.setting.query_lang][s.query]) for s in chosen]
-        # One after the other: sums of 41,412 settings are large.
+        rows = [shared.of(query_clusters[s.setting.query_lang][s.query]) for s in chosen]
+        # Computed one measure at a time: the sums of 41,412 settings are large.
         figures = (ClusterSums.of((s.values[m] for s in chosen), rows, clusters) for m in measures)
         averages = zip(measures, estimates(figures, seed), strict=True)
         summary[kind] = {m: average.interval(bounds_of(m)) for m, average in averages}
@@ -64,9 +64,9 @@ def summary_of(
 
 
 def pool_rankings(
-    rankings: Sequence[Ranking], collection: Collection, of_query: Mapping[str, Ints]
+    rankings: Sequence[Ranking], collection: Collection, query_clusters: Mapping[str, Ints]
 ) -> list[PoolRanking]:
-    """The rankings of the pool of all languages, beside those of each of its languages where they were searched."""
+    """The rankings of the pool of all languages, with ranks within each language if all of these were searched too."""
     by_setting = {r.setting: r for r in rankings}
     pools = []
     for r in rankings:
@@ -74,7 +74,7 @@ def pool_rankings(
             continue
         lang, langs = r.setting.query_lang, r.setting.passage_langs
         counts = {x: len(collection.passages[x].ids) for x in langs}
-        pool = PoolRanking(r, collection.queries[lang].ids, counts, of_query[lang])
+        pool = PoolRanking(r, collection.queries[lang].ids, counts, query_clusters[lang])
         of_lang = [by_setting[s] for x in langs if (s := Setting(lang, (x,))) in by_setting]
         if len(of_lang) == len(langs):
             pool = replace(pool, in_language=_ranks_in_language(pool, of_lang))

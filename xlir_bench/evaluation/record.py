@@ -1,4 +1,4 @@
-"""Parts of a result's record: what each stage of a run gave, and where it took place."""
+"""Parts of a result's record: what each stage of a run computed, and on which machine."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.tasks import Task
 
 MANY_UNKNOWN, MANY_EQUAL = 0.3, 0.2
-"""The shares of unknown tokens and of equal vectors that are warned of."""
+"""A result warns above these shares of unknown tokens and of equal vectors."""
 NARROW = 0.02
-"""A band of cosines that is."""
+"""A result warns if almost all cosines lie within a range of this width."""
 SAMPLED, FEW = 2000, 20
-"""Texts of a language that are looked at for equal vectors, and for the band of cosines."""
+"""How many texts of a language are checked for equal vectors, and how many for the range of cosines."""
 PACKAGES = (
     "xlir-bench", "numpy", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu", "ranx",
 )  # fmt: skip
-"""Whose releases are noted."""
+"""A result records the versions of these packages."""
 
 
 def task_part(task: Task, collection: Collection, clusters: int) -> TaskPart:
@@ -75,9 +75,9 @@ def task_part(task: Task, collection: Collection, clusters: int) -> TaskPart:
 def options_part(
     options: RunOptions, task: Task, collection: Collection, measures: Sequence[str]
 ) -> OptionsPart:
-    """What was asked of a run, with what the task made of it."""
+    """The options of a run that decide its numbers, with the task's values where an option was left open."""
     part = options.part(task)
-    asked = {o.name: getattr(options, o.name) for o in options_of(RunOptions) if o.decides}
+    stated_options = {o.name: getattr(options, o.name) for o in options_of(RunOptions) if o.decides}
     stated = {
         "langs": part.get("langs", []),
         "kinds": part.get("kinds", []),
@@ -87,13 +87,13 @@ def options_part(
         "changed_data": list(collection.changed),
         "measures": list(measures),
     }
-    return OptionsPart(**asked | stated)
+    return OptionsPart(**stated_options | stated)
 
 
 def encoder_part(
     card: EncoderCard, dimension: int, device: str | None, options: EncoderOptions | None
 ) -> EncoderPart:
-    """What was evaluated, where it ran, and how it was asked to be loaded."""
+    """The encoder, its device, and the options with which it was loaded."""
     stated = {
         name: value for name, value in asdict(card).items() if name in EncoderPart.model_fields
     }
@@ -120,7 +120,7 @@ def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
 def texts_part(
     collection: Collection, represented: Represented, card: EncoderCard
 ) -> dict[str, TextsPart]:
-    """How each language's texts look to the tokenizer."""
+    """How many texts each language has, how long they are in tokens, and how much the tokenizer loses of them."""
     counts = represented.tokens or {}
     parts = {}
     for lang in sorted({*collection.queries, *collection.passages}):
@@ -149,25 +149,27 @@ def misleading_notes(
     collection: Collection,
     vectors: Mapping[tuple[Role, str], Vectors] | None,
 ) -> list[str]:
-    """Warnings where scores say less than they seem to: by unknown tokens, equal vectors, scores that hardly differ."""
+    """Warnings about scores that may mislead, because of unknown tokens, equal vectors, or cosines that hardly differ."""
     shares = {lang: part.unknown_share or 0 for lang, part in texts.items()}
     unknown = [f"{lang} {share:.0%}" for lang, share in shares.items() if share > MANY_UNKNOWN]
     notes = []
     if unknown:
-        notes.append(f"of all tokens many are unknown to the tokenizer: {listed(unknown)}")
+        notes.append(f"many tokens are unknown to the tokenizer: {listed(unknown)}")
     equal = []
     for (role, lang), rows in (vectors or {}).items():
-        some = {text.strip() for text in collection.texts(role, lang)[:SAMPLED]} - {""}
-        distinct = {row.tobytes() for row in np.asarray(rows.rows(slice(0, SAMPLED)))}
-        if len(some) > FEW and len(distinct) < len(some) * (1 - MANY_EQUAL):
-            equal.append(f"{lang} {role} {1 - len(distinct) / len(some):.0%}")
+        distinct_texts = {text.strip() for text in collection.texts(role, lang)[:SAMPLED]} - {""}
+        distinct_vectors = {row.tobytes() for row in np.asarray(rows.rows(slice(0, SAMPLED)))}
+        if len(distinct_texts) > FEW and len(distinct_vectors) < len(distinct_texts) * (
+            1 - MANY_EQUAL
+        ):
+            equal.append(f"{lang} {role} {1 - len(distinct_vectors) / len(distinct_texts):.0%}")
     if equal:
         notes.append(f"many texts have the vector of another text: {listed(equal)}")
     if vectors:
         queries, passages = (
             np.concatenate([
                 normalised(np.asarray(rows.rows(slice(0, FEW)), np.float32))
-                for (of, _), rows in vectors.items() if of == role
+                for (text_role, _), rows in vectors.items() if text_role == role
             ])
             for role in ROLES
         )  # fmt: skip
@@ -195,21 +197,20 @@ def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[
 
 
 def alignment_notes(represented: Represented, card: EncoderCard) -> list[str]:
-    """What a reader should know of alignment, where it is asked for."""
+    """Notes on how alignment is measured, for runs that measure it."""
     if represented.vectors is None:
-        return ["alignment is measured of vectors, and this retriever has none"]
+        return ["alignment is measured on vectors, and this retriever has none"]
     if card.similarity == "dot":
         return ["alignment is measured by cosine, and the correlation of scores (MRC) by dot"]
     return []
 
 
 def machine_notes(workers: Mapping[str, int]) -> list[str]:
-    """Whether machines of several kinds have done the work; `workers`: how many of each."""
+    """A note if workers ran on several kinds of machine; `workers` counts them by kind."""
     if len(workers) < 2:
         return []
     return [
-        f"workers of {len(workers)} kinds of machine did the work: the last bits of vectors may depend"
-        " on which"
+        f"workers ran on {len(workers)} kinds of machine: the last bits of vectors may depend on the kind"
     ]
 
 
@@ -219,7 +220,7 @@ def index_part(
     approximate: Sequence[Ranking],
     depth: int,
 ) -> IndexPart:
-    """How far an index that is asked for so many passages is from exact search."""
+    """How much the best `depth` passages of an approximate index differ from exact search."""
     scores = (score(rankings, ["map"]) for rankings in (exact, approximate))
     recall, change = [], []
     for one, other, before, after in zip(exact, approximate, *scores, strict=True):
@@ -236,7 +237,7 @@ def index_part(
 
 
 def environment_part(workers: Mapping[str, int]) -> EnvironmentPart:
-    """Where this runs; `workers`: how many of each kind of machine have done the work."""
+    """The machine and software of this run; `workers` counts the workers by kind of machine."""
     return EnvironmentPart(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -249,7 +250,7 @@ def environment_part(workers: Mapping[str, int]) -> EnvironmentPart:
 
 @cache
 def _git() -> GitPart | None:
-    """The state of the checkout that this runs from; None where it is installed, or git is not."""
+    """The commit of the checkout that this code runs from; None without a checkout or without git."""
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None
@@ -270,7 +271,7 @@ def _git() -> GitPart | None:
 
 
 def machine_part(device: str) -> MachinePart:
-    """What latencies depend on besides the encoder."""
+    """The machine and its load, on which latencies depend."""
     processors = os.cpu_count() or 0
     threads, name, memory = processors, device, 0
     with suppress(ImportError):

@@ -1,4 +1,4 @@
-"""A retriever made of whatever a user names, and what cannot go together, refused before anything is encoded."""
+"""Make the retriever that a user names; refuse options that do not fit together before anything is encoded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def as_retriever(
     options: RunOptions,
     executor: Executor = LOCAL,
 ) -> Retriever:
-    """The retriever that options make of an encoder, or of one that is made; its work is done by `executor`."""
+    """The retriever for an encoder, or for an existing retriever, with these options; `executor` does its work."""
     _refuse_together(encoder_options, options)
     if encoder_options.rerank is not None:
         alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
@@ -66,32 +66,32 @@ def as_retriever(
 
 @dataclass(frozen=True, slots=True)
 class PythonRetriever(Retriever):
-    """A retriever of the user's own, known by the file that its code is in."""
+    """A retriever of the user's own, with the digest of the file that its code is in."""
 
     name: str
-    made: Retriever
+    inner: Retriever
     digest: str
 
     @property
     def card(self) -> EncoderCard:
-        """The one that it states; the slug and the fingerprint are those of its file too."""
-        stated = self.made.card
+        """The card that it states, with a slug and a fingerprint that also change with its file."""
+        stated = self.inner.card
         parts = {"kind": "python", "name": self.name, "source": self.digest}
-        known = fingerprint(parts | {"stated": stated.fingerprint})
-        return replace(stated, slug=slug(f"py-{self.name}-{short(known)}"), fingerprint=known)
+        combined = fingerprint(parts | {"stated": stated.fingerprint})
+        return replace(stated, slug=slug(f"py-{self.name}-{short(combined)}"), fingerprint=combined)
 
     @property
     def parts(self) -> tuple[Retriever]:
-        """What the user wrote."""
-        return (self.made,)
+        """The user's retriever."""
+        return (self.inner,)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """As it does."""
-        return self.made.represent(collection, progress)
+        """As the user's retriever does."""
+        return self.inner.represent(collection, progress)
 
 
-def _made(thing: object) -> Retriever | None:
-    """The retriever that a user gives or names; None where it is none."""
+def _existing_retriever(thing: object) -> Retriever | None:
+    """The retriever that a user gives or names; None for an encoder."""
     if isinstance(thing, PythonTarget):
         target = thing.target
         is_class = inspect.isclass(target) and issubclass(target, Retriever)
@@ -103,13 +103,13 @@ def _made(thing: object) -> Retriever | None:
 def _of_one(
     encoder: object, encoder_options: EncoderOptions, options: RunOptions, executor: Executor
 ) -> Retriever:
-    """Of one encoder, which is loaded here, or of what is a retriever already."""
+    """The retriever for one encoder, which is loaded here, or an existing retriever as it is."""
     thing = encoder
     if isinstance(encoder, str) and encoder.startswith("py:"):
         thing = python_target(encoder.removeprefix("py:"))
-    if (made := _made(thing)) is not None:
-        _refuse_late(made.card.name, encoder_options, options)
-        return made
+    if (existing := _existing_retriever(thing)) is not None:
+        _refuse_late(existing.card.name, encoder_options, options)
+        return existing
     encoder_options = on_device(encoder_options, executor)
     loaded = as_encoder(thing, encoder_options)
     if isinstance(loaded, BM25):
@@ -119,22 +119,22 @@ def _of_one(
     is_encoded = not isinstance(loaded, StoredVectors)
     is_dense = similarity.form == "dense"
     _refuse_unfit(loaded.name, encoder_options, options, is_dense, is_encoded)
-    # What is encoded by workers is compared by them, each on a device of its own; what is moved is compared here.
-    far, moved = executor.remote and is_encoded, encoder_options.transform is not None
-    engine = NUMBA if far and not moved else engine_for(options.search_device)
+    # Workers compare the vectors that they encode, each on its own device; transformed vectors are compared here.
+    by_workers, transformed = executor.remote and is_encoded, encoder_options.transform is not None
+    engine = NUMBA if by_workers and not transformed else engine_for(options.search_device)
     retriever: Retriever
     if isinstance(loaded, StoredVectors):
         retriever = StoredRetriever(loaded, options.limit is not None, similarity, engine)
     else:
         elsewhere = None
-        if far:
+        if by_workers:
             if options.search_device.partition(":")[0] not in (CPU, executor.device):
                 raise InputError(
-                    f"--search-device {options.search_device}: workers have {executor.device}: leave it out, or name that"
+                    f"--search-device {options.search_device}: workers have {executor.device}: leave the option out, or give {executor.device}"
                 )
             if not isinstance(encoder, str | os.PathLike) or options.cache is None:
                 raise InputError(
-                    f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
+                    f"{loaded.name}: workers need an encoder that is named by a spec, and a cache to write vectors into"
                 )
             elsewhere = Elsewhere(
                 executor, os.fspath(encoder), encoder_options, options.search_device
@@ -155,28 +155,30 @@ def _of_one(
 
 
 def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> None:
-    """Options that exclude each other, or want one that is not there, whatever the encoder is."""
+    """Refuse options that exclude each other or need another option, whatever the encoder is."""
     check_bounds(encoder_options)
     if not all(str(spec).strip() for spec in encoder_options.fuse):
         raise InputError("--fuse is empty: give a folder, a hub id or a prefix like builtin:bm25")
     reranked, fused = encoder_options.rerank is not None, bool(encoder_options.fuse)
-    moved = encoder_options.transform is not None
-    given = {"--rerank": reranked, "--fuse": fused, "--transform": moved}
-    again = [flag for flag, is_given in given.items() if is_given]
-    if again and not options.keep_vectors:
-        raise InputError(f"{again[0]} reads vectors more than once: leave --no-keep-vectors out")
+    transformed = encoder_options.transform is not None
+    by_flag = {"--rerank": reranked, "--fuse": fused, "--transform": transformed}
+    rereading = [flag for flag, is_given in by_flag.items() if is_given]
+    if rereading and not options.keep_vectors:
+        raise InputError(
+            f"{rereading[0]} reads vectors more than once: leave --no-keep-vectors out"
+        )
     if fused and options.index != EXACT:
         raise InputError(
-            f"--index {options.index!r} wants vectors, and --fuse orders passages without: leave one of them out"
+            f"--index {options.index!r} needs vectors, and --fuse combines rankings without vectors: leave one of them out"
         )
     for o in options_of(EncoderOptions):
         is_given = getattr(encoder_options, o.name) != o.default
         if o.goes_with and is_given and not getattr(encoder_options, o.goes_with):
-            raise InputError(f"--{o.flag} goes with --{o.goes_with}, and there is none")
+            raise InputError(f"--{o.flag} needs --{o.goes_with}, which is not given")
 
 
 def _refuse_late(name: str, encoder_options: EncoderOptions, options: RunOptions) -> None:
-    """Refuse options that decide how a retriever is made: a result would name them, and they did nothing."""
+    """Refuse options that decide how a retriever is made: they would do nothing, and the result would state them."""
     of_run = [(options, o) for o in options_of(RunOptions) if o.makes_retriever]
     of_encoder = [(encoder_options, o) for o in options_of(EncoderOptions) if o.decides]
     late = [
@@ -186,8 +188,8 @@ def _refuse_late(name: str, encoder_options: EncoderOptions, options: RunOptions
     ]
     if late:
         raise InputError(
-            f"{', '.join(late)}: {name} is a retriever that is made already, and what decides how it is made comes too late: leave"
-            " that out, or give an encoder or its spec"
+            f"{', '.join(late)}: {name} is an existing retriever, which no option of making one can change: leave these options"
+            " out, or give an encoder or its spec"
         )
 
 
@@ -198,7 +200,7 @@ def _refuse_unfit(
     is_dense: bool,
     is_encoded: bool,
 ) -> None:
-    """Refuse options that this encoder ignores: a result would name them, and they did nothing."""
+    """Refuse options that this encoder ignores: they would do nothing, and the result would state them."""
     dense = is_dense, f"dense vectors, and {name} has none"
     encoded = is_encoded, f"texts that are encoded, and those of {name} are not"
     for flag, is_given, (fits, what) in (

@@ -64,10 +64,10 @@ def evaluate(
 ) -> Result:
     """Run one encoder on every setting of one task.
 
-    `task` is a name (``xlir-bench tasks``), such as ``beir:FOLDER``, or a `Task`. `encoder` is a spec (see
+    `task` is a name (``xlir-bench tasks``), a spec such as ``beir:FOLDER``, or a `Task`. `encoder` is a spec (see
     ``xlir-bench run --help``), a `SentenceTransformer`, an `Encoder`, a `Retriever`, or a function ``encode(texts)`` or
-    ``encode(texts, role)``. Every option of `RunOptions` and `EncoderOptions` may be given by its name; `options` and
-    `encoder_options` are what is changed by them. `executor` does the work (`xlir_bench.executor.opened`).
+    ``encode(texts, role)``. Every option of `RunOptions` and `EncoderOptions` may be given by its name: it replaces
+    the value in `options` or `encoder_options`. `executor` does the work (`xlir_bench.executor.opened`).
 
     >>> import xlir_bench as xb
     >>> result = xb.evaluate("mini", "builtin:ngram", langs=["en", "de"], kinds="monolingual", cache=None)
@@ -93,16 +93,18 @@ def evaluate(
     if unknown := [name for name in given if name not in known | {"cache"}]:
         raise UnknownNameError("option of evaluate", unknown, known)
     options = changed(options or RunOptions(), given)
-    how = changed(encoder_options or EncoderOptions(), given)
-    # Of an encoder in memory, options of loading are recorded only where any are given.
-    is_recorded = isinstance(encoder, str) or encoder_options is not None or how != EncoderOptions()
+    how_encoded = changed(encoder_options or EncoderOptions(), given)
+    # An encoder in memory was not loaded with these options: they are recorded only if some were given.
+    is_recorded = (
+        isinstance(encoder, str) or encoder_options is not None or how_encoded != EncoderOptions()
+    )
     if isinstance(task, str):
         task = catalogue().get([task], options.langs, options.offline)[0]
     return evaluate_retriever(
         task,
-        as_retriever(encoder, how, options, executor),
+        as_retriever(encoder, how_encoded, options, executor),
         options,
-        encoder_options=how if is_recorded else None,
+        encoder_options=how_encoded if is_recorded else None,
         progress=progress or Silent(),
         command=command,
         executor=executor,
@@ -119,10 +121,10 @@ def evaluate_retriever(
     command: str,
     executor: Executor,
 ) -> Result:
-    """The stages of a run, from what is asked to a result.
+    """The stages of a run, from its options to its result.
 
-    The retriever is made already, with these options, and its work is done by `executor`; `encoder_options` and
-    `command` are what is recorded of how.
+    `retriever` was made with these options, and `executor` does its work. `encoder_options` and `command` are only
+    recorded.
     """
     settings = settings_asked(task, options)
     measures = check_measures(options.measures or task.measures)
@@ -153,15 +155,15 @@ def evaluate_retriever(
             index, approximation = by_faiss, index_part(options.index, exact, rankings, depth)
     with stage("measure"):
         scores = scores_of(rankings, collection, measures, progress)
-        clusters, of_query = clusters_of(collection)
-        summary = summary_of(scores, of_query, clusters, measures, options.seed)
+        clusters, query_clusters = clusters_of(collection)
+        summary = summary_of(scores, query_clusters, clusters, measures, options.seed)
         ties = {} if collection.answers else tie_ranges(rankings, scores, measures)
-        pools = pool_rankings(rankings, collection, of_query)
-        by_scores, of_unions = _correlations(pools, represented.index, collection, options)
-        bias = language_bias(pools, collection.parallel, options.seed, by_scores)
+        pools = pool_rankings(rankings, collection, query_clusters)
+        correlations, union_scores = _correlations(pools, represented.index, collection, options)
+        bias = language_bias(pools, collection.parallel, options.seed, correlations)
         tables = _tables(rankings, scores, collection, options)
-        if of_unions is not None:
-            tables["scores"] = of_unions
+        if union_scores is not None:
+            tables["scores"] = union_scores
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
@@ -204,7 +206,7 @@ def evaluate_retriever(
 
 
 def _read(task: Task, options: RunOptions, progress: Progress) -> Collection:
-    """The texts of a task, with its questions in the form in which they are asked."""
+    """The texts of a task, with questions changed as `--query-form` says."""
     collection = load_collection(task, options, progress)
     if options.query_form is None:
         return collection
@@ -212,17 +214,17 @@ def _read(task: Task, options: RunOptions, progress: Progress) -> Collection:
 
 
 def _by_faiss(index: Index, factory: str, depth: int, name: str) -> Index:
-    """FAISS in place of exact search."""
+    """The FAISS index that takes the place of exact search."""
     by_faiss = index.by_faiss(factory, depth)
     if by_faiss is None:
-        raise InputError(f"--index {factory!r} wants vectors, and {name} has none: leave it out")
+        raise InputError(f"--index {factory!r} needs vectors, and {name} has none: leave it out")
     return by_faiss
 
 
 def _correlations(
     pools: Sequence[PoolRanking], index: Index, collection: Collection, options: RunOptions
 ) -> tuple[Mapping[str, Mapping[str, PerQuery]], pa.Table | None]:
-    """MRC and the scores that it follows from, of parallel texts; where it takes minutes it has to be asked for."""
+    """MRC and the scores it is computed from, for parallel texts; where this takes minutes, only with `--alignment`."""
     scoring = index.scoring
     if not collection.parallel or scoring is None:
         return {}, None
@@ -238,7 +240,7 @@ def _tables(
     collection: Collection,
     options: RunOptions,
 ) -> dict[str, pa.Table]:
-    """What is kept of single queries."""
+    """The tables of single queries and their passages that a result keeps."""
     tables = {"ranks": ranks_table(rankings, collection)}
     if collection.answers:
         of_measures = (values_of_scores(scores, m, collection.queries) for m in scores[0].values)
@@ -253,7 +255,10 @@ def _tables(
 def encode_shard(
     task: Task, retriever: Retriever, options: RunOptions, shard: Shard, progress: Progress
 ) -> int:
-    """Encode one part of a task's texts into the cache; how many were encoded. What has no vectors has nothing to do."""
+    """Encode one part of a task's texts into the cache.
+
+    Returns how many were encoded: none by a retriever without vectors.
+    """
     collection = _read(task, options, progress)
     return retriever.encode_shard(collection, shard, progress)
 
@@ -275,7 +280,7 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
         require_factory(options.index)
     if options.lexicon is not None and options.query_form != "code-switched":
         raise InputError(
-            "--lexicon is what --query-form code-switched changes questions by, and they are not: leave it out"
+            "--lexicon is only for --query-form code-switched: leave it out, or give that too"
         )
     settings = task.settings(
         options.langs, None if options.kinds is None else [Kind(k) for k in options.kinds]
@@ -283,6 +288,6 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     if not settings:
         raise InputError(
             f"{task.name} has no setting of the kinds and languages asked for"
-            " (cross-lingual and multilingual want two languages or more)"
+            " (cross-lingual and multilingual need two languages or more)"
         )
     return settings

@@ -26,16 +26,16 @@ class Asked(NamedTuple):
     """One encoder on one task."""
 
     encoder: object
-    """Its spec, where a worker loads it; or a retriever that is made with these options."""
+    """Its spec, which a worker loads, or a retriever that was made with these options."""
     task: Task
     encoder_options: EncoderOptions
     name: str | None = None
-    """What tables call it."""
+    """The name of the encoder in tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluations:
-    """Encoders, retrievers or their specs, each evaluated on a task; the results are saved."""
+    """Evaluates encoders on tasks, and saves the results."""
 
     options: RunOptions
     output: Path
@@ -45,20 +45,20 @@ class Evaluations:
     executor: Executor = LOCAL
     trec: bool = False
     spared: Path | None = None
-    """A result that none may take the place of."""
+    """The folder of a result that must not be overwritten."""
 
     def open(self) -> Callable[[Asked], Result]:
-        """As a job for workers: each loads what it wants."""
+        """The function that workers call for each evaluation."""
         return self.result
 
     def folder(self, slug: str, task: Task) -> Path:
-        """Where a result goes, unless one of other data is there; it can be written there."""
+        """The folder for a result, unless it holds a result of other data; refused if it cannot be written."""
         folder = result_folder(self.output, slug, task.name, self.options.part(task))
         require_writable(folder, REMEDY)
         return folder
 
     def result(self, asked: Asked) -> Result:
-        """One encoder on one task, saved."""
+        """Evaluate one encoder on one task, and save the result."""
         how = asked.encoder_options
         retriever = asked.encoder
         if not isinstance(retriever, Retriever):
@@ -74,10 +74,12 @@ class Evaluations:
             result = replace(result, record=named)
         folder = folder_of_data(usual, result.record)
         if folder != usual:
-            self.tell(f"{usual} holds a result of other data and stays; this one goes to {folder}")
+            self.tell(
+                f"{usual} holds a result of other data and is kept; the new result goes to {folder}"
+            )
         if self.spared is not None and folder.resolve() == self.spared.resolve():
             raise InputError(
-                f"the candidate's result would take the place of the baseline, {folder}: name another --output, or keep"
+                f"the candidate's result would replace the baseline {folder}: name another --output, or keep"
                 " baselines in a folder of their own (gate --first)"
             )
         saved = result.with_cost(cost_before(folder, result.record)).save(folder)
@@ -92,7 +94,7 @@ def resolved(
     options: RunOptions,
     executor: Executor = LOCAL,
 ) -> list[Retriever]:
-    """The retrievers of all specs; one error names every one that cannot be loaded, before any work."""
+    """The retrievers of all specs; one error names all specs that cannot be loaded, before any work begins."""
     retrievers: list[Retriever] = []
     faults = []
     for spec in specs:

@@ -1,4 +1,4 @@
-"""Search of all settings of a run, and the map of what an index finds."""
+"""Search all settings of a run, and compute map from rankings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from xlir_bench.retrieval import Index, Want
 POOL_DEPTH = 100
 """How many of the best passages of the pool are kept: the bias views need them."""
 TOGETHER = 4_000_000
-"""Languages of so many relevant passages are searched in one pass over the pool: more take memory, and save no time."""
+"""Query languages with about this many relevant passages are searched in one pass over the pool.
+
+More of them would need more memory, and save no time.
+"""
 
 
 def search(
@@ -27,7 +30,7 @@ def search(
     keep: int = 0,
     progress: Progress | None = None,
 ) -> list[Ranking]:
-    """The rankings of these settings, in their order, with so many of the best passages of each query at least."""
+    """The rankings of these settings, in their order, with at least `keep` of the best passages of each query."""
     pair_depth = max(keep, ANSWER_DEPTH if collection.answers else 0)
     depths = pair_depth, max(pair_depth, POOL_DEPTH)
     by_lang: dict[str, list[Setting]] = {}
@@ -39,8 +42,8 @@ def search(
             relevant[lang] += len(rows.query)
     by_setting, shared = {}, Shared()
     numbered = zip(accumulate(relevant.values()), by_lang.values(), strict=True)
-    for _, some in groupby(numbered, lambda item: item[0] // TOGETHER):
-        wants = [Want.of(collection, asked, *depths) for _, asked in some]
+    for _, group in groupby(numbered, lambda item: item[0] // TOGETHER):
+        wants = [Want.of(collection, of_lang, *depths) for _, of_lang in group]
         for partial in index.search(wants, progress or Silent()):
             for r in partial.rankings():
                 query, passage, grade = map(shared.of, (r.query, r.passage, r.grade))
@@ -52,7 +55,7 @@ def search(
 
 
 def map_by_kind(rankings: Sequence[Ranking], depth: int | None = None) -> dict[Kind, float]:
-    """Map, macro average by kind; with `depth` only so many of the best passages count."""
+    """The macro average of map by kind; with `depth`, only that many of the best passages count."""
     if depth is not None:
         rankings = [replace(r, rank=np.where(r.rank <= depth, r.rank, 0)) for r in rankings]
     scores = score(rankings, ["map"])
