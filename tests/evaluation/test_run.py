@@ -417,7 +417,7 @@ def test_bm25_is_a_retriever_without_vectors() -> None:
     assert found.record.bias
     assert found.record.texts["en"].tokens_mean > 1
     assert any("the weight of a word" in note for note in found.record.notes)
-    assert any(re.search("^alignment .*of vectors", note) for note in found.record.notes)
+    assert any(re.search("^alignment .*on vectors", note) for note in found.record.notes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BM25Index, "search", None)  # refused before hours of search
         with pytest.raises(InputError, match=r"--index 'HNSW32' .*dense.*builtin:bm25"):

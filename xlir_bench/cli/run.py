@@ -53,7 +53,7 @@ def run(
     data: Annotated[DataOptions, ("tasks_dirs",)],
     options: RunOptions,
     transform: tuple[Transform, ...] = option(
-        f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each repair is a candidate"
+        f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each transform is a candidate"
         " of its own.",
         (), group=SEARCH, many=True,
     ),

@@ -1,6 +1,6 @@
-"""Experiments: the trainings of a recipe, each evaluated and kept, whatever happens in between.
+"""Experiments: the trainings of a recipe, each evaluated and stored, however often they are interrupted.
 
-Here: the recipes that come with the package, and those of a user; nothing that is trained is loaded for them.
+This file finds recipes, of the package and of users; it imports nothing that is needed for training.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def bundled_recipes() -> dict[str, tuple[Recipe, str]]:
 
 
 def recipe_tasks() -> Path:
-    """The folder of the tasks that only recipes of the package have: parts of public sets, made as these say."""
+    """The folder of tasks that only the package's recipes use: parts of public data sets, made as the recipes say."""
     return RECIPES / "tasks"
 
 
 def find_recipe(name: str) -> tuple[Recipe, str]:
-    """The recipe of a file, or one of the package, with its text."""
+    """The recipe in a file, or the package's recipe of this name, with its text."""
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         content = content_of(path)

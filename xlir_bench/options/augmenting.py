@@ -1,4 +1,4 @@
-"""How training rows are made of those that there are."""
+"""Options of making new training rows from existing texts or rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Side = Literal["question", "answer", "both"]
 
 @dataclass(frozen=True, slots=True)
 class ParallelOptions:
-    """What rows are made of parallel text."""
+    """Which rows are made from parallel text."""
 
-    make: Make = option("What a row is.", "translations", group=MADE)
+    make: Make = option("What kind of rows to make.", "translations", group=MADE)
     sizes: tuple[int, ...] = option(
-        "Sentences of a joined passage.", (2, 3, 5), group=MADE, metavar="N,N", least=2
+        "How many sentences are joined into a passage.", (2, 3, 5), group=MADE, metavar="N,N", least=2
     )  # fmt: skip
     langs: tuple[str, ...] | None = option("Only these languages.", None, group=LANGUAGES)
 
@@ -30,12 +30,14 @@ class SwitchOptions:
     """How words are replaced by translations."""
 
     p: float = option(
-        "How likely a word that the lexicon has is replaced.", 0.5, group=WORDS, metavar="P", above=0, most=1
+        "How likely a word is replaced if the lexicon has it.", 0.5, group=WORDS, metavar="P", above=0, most=1
     )  # fmt: skip
     into: Literal["one", "many"] = option(
-        "Words of one language a text, drawn by text, or of many, drawn by word.", "many", group=WORDS
+        "Replace words by one language, drawn for each text, or by many, drawn for each word.", "many", group=WORDS
     )  # fmt: skip
-    side: Side = option("Which texts; hard negatives go with the answers.", "both", group=WORDS)
+    side: Side = option(
+        "Which texts are changed; hard negatives are changed with the answers.", "both", group=WORDS
+    )
     seed: int = option("Random seed.", 0, group=WORDS, least=0)
 
 
@@ -46,17 +48,17 @@ class TranslateOptions:
     model: Path = option(
         "The folder of a Marian, M2M100 or NLLB model (safetensors).", group=MODEL, metavar="PATH"
     )
-    to: tuple[str, ...] = option("Translate into these.", group=LANGUAGES)
+    to: tuple[str, ...] = option("Translate into these languages.", group=LANGUAGES)
     sources: tuple[str, ...] | None = option(
-        "Translate from these, the first that a row has.  [default: en, else any the model knows]",
+        "Translate from the first of these languages that a row has.  [default: en, else any the model knows]",
         None, group=LANGUAGES, flag="from",
     )  # fmt: skip
     batch_tokens: int = option(
-        "Tokens of a batch, padding too; texts of like length go together.",
+        "Tokens in a batch, with padding; texts of similar length share a batch.",
         4096, group=MODEL, metavar="N", above=0,
     )  # fmt: skip
     max_length: int = option(
-        "Length of a text and of its translation; what is longer is cut, and counted.",
+        "Longest text and translation; longer ones are cut, and counted.",
         256, group=MODEL, metavar="TOKENS", above=0,
     )  # fmt: skip
     num_beams: int = option("Beams of the search.", 4, group=MODEL, metavar="N", above=0)
@@ -72,4 +74,6 @@ class TranslateOptions:
         """Refuse what cannot run before anything is read."""
         check_bounds(self)
         if not self.model.is_dir():
-            raise InputError(f"--model {self.model} is no folder of a Marian, M2M100 or NLLB model")
+            raise InputError(
+                f"--model {self.model} is no folder with a Marian, M2M100 or NLLB model"
+            )

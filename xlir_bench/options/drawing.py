@@ -13,13 +13,13 @@ PICTURE = "Picture"
 def _inches(text: str) -> tuple[float, float]:
     match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)x(\d{1,2}(?:\.\d+)?)", text.strip().lower())
     if match is None or min(float(match[1]), float(match[2])) < 1:
-        raise ValueError("width and height are wanted in inches, from 1 to 99, such as 6.5x4")
+        raise ValueError("width and height have to be in inches, from 1 to 99, such as 6.5x4")
     return float(match[1]), float(match[2])
 
 
 @dataclass(frozen=True, slots=True)
 class DrawOptions:
-    """What may be asked of any picture."""
+    """Options of every picture."""
 
     title: str | None = option("A title of your own.", None, group=PICTURE, metavar="TEXT")
     size: tuple[float, float] | None = option(

@@ -26,10 +26,10 @@ class LoadOptions:
     """The options with which an encoder is loaded, as results record them; None: its own default."""
 
     query_prompt: str | None = option(
-        "Put before every query; '' for none.  [default: the model's own]", None, group=MODEL, decides=True
+        "Text put before every query; '' for none.  [default: the model's own]", None, group=MODEL, decides=True
     )  # fmt: skip
     passage_prompt: str | None = option(
-        "Put before every passage; '' for none.  [default: the model's own]", None, group=MODEL, decides=True
+        "Text put before every passage; '' for none.  [default: the model's own]", None, group=MODEL, decides=True
     )  # fmt: skip
     revision: str | None = option(
         "Branch, tag or commit of a hub model.", None, group=MODEL, decides=True
@@ -41,7 +41,7 @@ class LoadOptions:
         "Where the model runs.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     )  # fmt: skip
     max_length: int | None = option(
-        "Cut texts here.  [default: the model's own]",
+        "Cut texts to this length.  [default: the model's own]",
         None, group=MODEL, metavar="TOKENS", least=1, decides=True, in_recipes="encodings",
     )  # fmt: skip
     truncate_dim: int | None = option(
@@ -50,27 +50,27 @@ class LoadOptions:
     )  # fmt: skip
     trust_remote_code: bool = remote_code_option(MODEL)
     similarity: SimilarityName = option(
-        "How vectors are compared: cosine, dot (the inner product of vectors as they are), or model: the one of"
-        " these that the model registers.",
+        "How vectors are compared: cosine, dot (inner product, without normalising), or model (the one of the two"
+        " that the model's files name).",
         "cosine", group=SEARCH, decides=True,
     )  # fmt: skip
     transform: Transform | None = option(
-        "Repair vectors without training: take out what sets languages apart.", None, group=SEARCH, decides=True
+        "Change vectors, without training, to remove what separates languages.", None, group=SEARCH, decides=True
     )  # fmt: skip
     transform_text: str | None = option(
-        "What the repair is estimated on: held-out parallel text.  [default: the task's own texts]",
+        "Held-out parallel text from which --transform is estimated.  [default: the task's own texts]",
         None, group=SEARCH, metavar="FILE", decides=True, goes_with="transform",
     )  # fmt: skip
     fuse: tuple[str, ...] = option(
-        "Search with this one too: what either puts first is ordered anew by both; may be given again.",
+        "Also search with this model, and rank the best passages of both by both; may be given again.",
         (), group=FUSED, metavar="SPEC", many=True, decides=True,
     )  # fmt: skip
     fuse_weights: tuple[float, ...] | None = option(
-        "Add up scores with these weights, the model's first.  [default: reciprocal ranks are added up]",
+        "Add up scores with these weights, that of --model first.  [default: reciprocal ranks are added up]",
         None, group=FUSED, metavar="W,W", least=0, decides=True, goes_with="fuse",
     )  # fmt: skip
     fuse_depth: int = option(
-        "How many passages each puts first.",
+        "How many of its best passages each model contributes.",
         1000, group=FUSED, metavar="N", least=1, decides=True, goes_with="fuse",
     )  # fmt: skip
     rerank: str | None = option(
@@ -78,19 +78,19 @@ class LoadOptions:
         None, group=RERANKED, metavar="SPEC", decides=True, in_recipes="recipe",
     )  # fmt: skip
     rerank_depth: int = option(
-        "How many of the best passages it re-orders.",
+        "How many of the best passages --rerank re-orders.",
         100, group=RERANKED, metavar="K", least=1, decides=True, goes_with="rerank", in_recipes="recipe",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """One value, or a list, is taken where there may be several."""
+        """Take one value or a list for options that hold several values."""
         hold_tuples(self)
         check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderOptions(LoadOptions):
-    """How an encoder is loaded and reached; what results do not record may hold secrets."""
+    """How an encoder is loaded and reached. Results do not record the options added here, which may hold secrets."""
 
     offline: bool = offline_option()
     api_key_env: str = option(

@@ -1,4 +1,4 @@
-"""What is asked of an evaluation, and where its work is done."""
+"""Options of an evaluation: its data, what is measured, and where the work is done."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ VectorDtype = Literal["float32", "float16", "int8"]
 EXACT = "Flat"
 CPU = "cpu"
 MOST_DOWNLOAD = 20 * 10**9
-"""Bytes of one file whose size is not known."""
+"""The largest file, in bytes, that is downloaded if its size is not known in advance."""
 
 
 def _number_or_auto(text: str) -> int | None:
     if text == "auto":
         return None
     if not (text.isdecimal() and int(text) > 0):
-        raise ValueError("a number above 0 is wanted, or auto")
+        raise ValueError("give a number above 0, or auto")
     return int(text)
 
 
@@ -72,10 +72,10 @@ class DataOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What is asked of a run; the defaults are a full one."""
+    """The options of a run; the defaults give a full run."""
 
     langs: tuple[str, ...] | None = option(
-        "Only these languages, both sides.",
+        "Only queries and passages in these languages.",
         None, group=MEASURED, decides=True, partial=True, told="languages {}",
     )  # fmt: skip
     kinds: tuple[str, ...] | None = option(
@@ -88,16 +88,16 @@ class RunOptions:
         told="the first {} queries of each language",
     )  # fmt: skip
     corpus_limit: int | None = option(
-        "Of a large corpus only the judged passages and N others: for a trial, never for a score.",
+        "From a large corpus, only the judged passages and N others: for a trial, never for a score.",
         None, group=MEASURED, metavar="N", least=1, decides=True, partial=True,
         told="NOT THE WHOLE CORPUS: at most {} unjudged passages",
     )  # fmt: skip
     candidate: str | None = option(
-        "What stands for a passage: sentence or sentence+context.",
+        "The text of a candidate passage: sentence or sentence+context.",
         None, group=MEASURED, metavar="TEXT", decides=True, told="candidate text {}",
     )  # fmt: skip
     query_form: QueryForm | None = option(
-        "Ask as people type: each question is changed in the same way in every run.",
+        "Change questions to how people may type them; the same change in every run.",
         None, group=MEASURED, decides=True, told="QUESTIONS {}",
     )  # fmt: skip
     lexicon: Path | None = option(
@@ -109,12 +109,12 @@ class RunOptions:
         None, group=MEASURED, decides=True, told=None, in_recipes="recipe",
     )  # fmt: skip
     alignment: bool = option(
-        "Also measure alignment: whether translations find each other, and what sets languages apart. It searches"
-        " once more.",
+        "Also measure alignment: whether translations find each other, and what sets languages apart. This needs"
+        " one more search.",
         False, group=MEASURED, in_recipes="recipe",
     )  # fmt: skip
     unions: bool = True
-    """Whether MRC is measured, which asks for more scores: a look at a model in its training does without."""
+    """Whether MRC is measured. It needs more scores, so evaluations during a training leave it out."""
     seed: int = option(
         "Random seed of the bootstrap intervals.", 0, group=MEASURED, least=0, decides=True, told=None
     )  # fmt: skip
@@ -129,20 +129,20 @@ class RunOptions:
         in_recipes="encodings",
     )  # fmt: skip
     keep_vectors: bool = option(
-        "Keep vectors of passages; without, each part of a corpus is encoded, searched and dropped, and what is"
-        " interrupted begins anew. Ranks are the same; no MRC.",
+        "Keep vectors of passages. If not, each part of a corpus is encoded, searched and dropped: ranks are the"
+        " same, there is no MRC, and an interrupted run starts again from the beginning.",
         True, group=SEARCH, makes_retriever=True,
     )  # fmt: skip
     search_device: str = option(
-        "Where vectors are compared: a GPU searches a large corpus sooner and finds the same ranks. A FAISS index stays"
-        " on the CPU; the exact search that it is held against does not.",
+        "Where vectors are compared: a GPU searches a large corpus faster, with the same ranks. With --index, only the"
+        " exact search for comparison runs there: FAISS stays on the CPU.",
         CPU, group=SEARCH, metavar="cpu|cuda|mps", makes_retriever=True,
     )  # fmt: skip
     save_run: int = option(
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip
     batch_tokens: int | None = option(
-        "Tokens in a batch, padding too.",
+        "Tokens in a batch, with padding.",
         None, group=MODEL, metavar="N", above=0, parse=_number_or_auto, said="auto", makes_retriever=True,
     )  # fmt: skip
     data: Path | None = field(
@@ -150,13 +150,13 @@ class RunOptions:
         metadata=same_option(DataOptions, "data").metadata,
     )
     cache: Path | None = field(default_factory=cache_root)
-    """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
+    """Where vectors and downloads are kept; None: vectors are not kept."""
     offline: bool = offline_option()
     allow_changed_data: bool = option(
         "Go on with data that differs from its pinned digest; the result says so.", False, group=DATA
     )  # fmt: skip
     max_download: int = option(
-        "Refuse to download a larger file, where the task does not state its size.",
+        "Refuse to download a larger file if the task does not state its size.",
         MOST_DOWNLOAD, group=DATA, metavar="SIZE", parse=number_of_bytes, said="20GB",
     )  # fmt: skip
 
@@ -179,13 +179,13 @@ class RunOptions:
 
     @property
     def word_lists(self) -> Path | None:
-        """The folder of those that are named, else of those in the data root."""
-        known = self.data and self.data / "lexicon"
-        return self.lexicon or (known if known and known.is_dir() else None)
+        """The folder of word lists: `lexicon`, else the one in the data root, if there is one."""
+        in_root = self.data and self.data / "lexicon"
+        return self.lexicon or (in_root if in_root and in_root.is_dir() else None)
 
     @property
     def word_lists_digest(self) -> str | None:
-        """``sha256:…`` of the word lists that questions are changed by; None where they are not."""
+        """``sha256:…`` of the word lists; None unless questions are changed by them."""
         if self.query_form != "code-switched" or self.word_lists is None:
             return None
         lists = filter(Path.is_file, sorted(self.word_lists.glob("*.tsv")))
@@ -199,11 +199,11 @@ class RunOptions:
 
     @property
     def corpora(self) -> Path:
-        """Where corpora are kept that are too large for memory, in the order that search reads them."""
+        """Where corpora that are too large for memory are kept, in the order in which search reads them."""
         return (self.cache or cache_root()) / "corpora"
 
     def part(self, task: Task) -> dict[str, Any]:
-        """What makes this less or other than a full default run of the task; empty for a full one."""
+        """The options by which this differs from a full default run of the task; empty for a full run."""
         usual: dict[str, Any] = {
             "langs": sorted(task.languages),
             "kinds": [kind.value for kind in task.kinds],
@@ -220,7 +220,7 @@ class RunOptions:
 
 
 def _plain(value: Any) -> Any:
-    """As it is written down: names once each, sorted; kinds in the order that tables have."""
+    """A value as results state it: each name once, sorted; kinds in the order of `Kind`."""
     from xlir_bench.records import Kind
 
     if not isinstance(value, tuple):
@@ -231,33 +231,33 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
-    """Who does the work. It decides how long something takes, and no number."""
+    """Who does the work. This decides how long the work takes, and no number."""
 
     on: str = option(
-        "Where work is done: here, by workers of the Ray cluster of RAY_ADDRESS or of this machine (else of one"
-        " that is started here), or of the cluster with this head.",
+        "Where work is done: here (local), or by workers of a Ray cluster: the one of RAY_ADDRESS or of this machine,"
+        " or else a new one here (ray), or the one with this head (ray:HOST:PORT).",
         "local", group=MACHINES, metavar="local|ray|ray:HOST:PORT", parse=place,
     )  # fmt: skip
     workers: int | None = option(
-        "How many workers.  [default: one a GPU, or else one a node]", None, group=MACHINES, metavar="N", least=1
+        "How many workers.  [default: one per GPU; without GPUs, one per node]", None, group=MACHINES, metavar="N", least=1
     )  # fmt: skip
     gpus_per_worker: float | None = option(
-        "GPUs of each; 0.5 is half of one.  [default: 1 where the cluster has any]",
+        "GPUs for each worker; 0.5 is half of one.  [default: 1 where the cluster has any]",
         None, group=MACHINES, metavar="N", least=0,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of so many parts, counted from 1."""
+    """Part `number` of `of` parts, counted from 1."""
 
     number: int
     of: int
 
     @classmethod
     def read(cls, text: str) -> Shard:
-        """From I/N."""
+        """Parse ``I/N``."""
         numbers = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
         if numbers is None or int(numbers[1]) > int(numbers[2]):
-            raise ValueError("I/N is wanted, the I-th of N parts, such as 1/8")
+            raise ValueError("give I/N, the I-th of N parts, such as 1/8")
         return cls(int(numbers[1]), int(numbers[2]))

@@ -31,20 +31,20 @@ class StaticOptions:
     """How a static model is made; its dimension is in its name."""
 
     vocabulary: int = option(
-        "Sub-words of builtin:static, learnt from the rows; fewer where those have no more.",
+        "Sub-words of builtin:static, learnt from the rows; fewer if the rows have fewer.",
         32_000, group=GROUP, metavar="N", above=0,
     )  # fmt: skip
     smoothing: float = option(
-        "A sub-word of frequency p weighs A / (A + p) in builtin:static; less of it: rare ones count for more.",
+        "A sub-word of frequency p weighs A / (A + p) in builtin:static: the smaller A, the more rare ones count.",
         1e-3, group=GROUP, metavar="A", above=0,
     )  # fmt: skip
     romanise: bool = option(
-        "builtin:static reads Greek, Cyrillic and Devanagari in Latin letters: names meet across scripts.",
+        "Let builtin:static read Greek, Cyrillic and Devanagari in Latin letters, so that names match across scripts.",
         False, group=GROUP,
     )  # fmt: skip
     identity: int = option(
-        "Give builtin:static N random dimensions, each sub-word's own, beside its trained ones: finds more"
-        " within a language, a little less across languages.",
+        "Add N dimensions to the trained ones of builtin:static, random for each sub-word: finds more within a"
+        " language, a little less across languages.",
         0, group=GROUP, metavar="N", least=0,
     )  # fmt: skip
     identity_weight: float = option(
@@ -54,21 +54,23 @@ class StaticOptions:
     int8: bool = option("Store a static model as int8.", False, group=GROUP)
 
     def chosen(self) -> Mapping[str, Any]:
-        """What is not left at its default."""
+        """The options that are not at their defaults."""
         return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) != f.default}
 
     def check(self, model: str) -> None:
-        """Refuse a dimension that makes no model, and these options for any other model."""
+        """Refuse an impossible dimension, and these options for a model of another kind."""
         if "identity_weight" in self.chosen() and not self.identity:
-            raise InputError("--identity-weight says how much the dimensions of --identity count")
+            raise InputError(
+                "--identity-weight is the weight of the dimensions that --identity adds: give both"
+            )
         if is_static_spec(model):
             static_dimension(model)
             return
         if self.chosen():
-            said = ", ".join(f"--{name.replace('_', '-')}" for name in self.chosen())
-            raise InputError(f"{said} is for {PREFIX} models; {model} is none")
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in self.chosen())
+            raise InputError(f"{flags} is for {PREFIX} models, and {model} is not one")
 
     def made_of(self) -> Mapping[str, Any]:
-        """What decides about the model that training starts from; defaults are left out, so that digests last."""
+        """The options that decide the model that training starts from, without defaults, so that its digest stays the same."""
         decisive = ("vocabulary", "smoothing", "romanise")
         return {name: value for name, value in self.chosen().items() if name in decisive}

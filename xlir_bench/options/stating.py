@@ -38,40 +38,40 @@ class Option:
     group: str = REST
     """The heading that it stands under in ``--help``."""
     name: str = ""
-    """Of the field or parameter that states it, as its type and default are."""
+    """The name of the field or parameter that states it; `type` and `default` come from there too."""
     type: Any = None
     default: Any = None
-    """`MISSING` if it has to be given."""
+    """`MISSING` if the option has to be given."""
     flag: str = ""
-    """Without the hyphens before it; the name, unless stated."""
+    """The flag without its leading hyphens; made from `name` unless stated."""
     metavar: str | None = None
     above: float | None = None
     least: float | None = None
     below: float | None = None
     most: float | None = None
     in_recipes: RecipeTable | None = None
-    """The table of a recipe that may state it; ``recipe``: above the tables, as it holds for all."""
+    """The table of a recipe that may state it; ``recipe``: the top level, above all tables."""
     loss: str | None = None
-    """The one ``--loss`` that it belongs to; with another it is refused, and no record states it."""
+    """The only ``--loss`` that the option is for; with any other it is refused and not recorded."""
     recorded: Literal["always", "given", "never"] = "always"
-    """When the record of a training states it. Given: not at its default, so that records from before it stay the same."""
+    """When the record of a training states it; ``given``: unless it is at its default, so that older records stay valid."""
     decides: bool = False
     """Whether it decides the numbers: a result states its value, and `gate` runs a candidate with the same."""
     makes_retriever: bool = False
-    """Whether it decides how what retrieves is made: where that is made already, it comes too late."""
+    """Whether it decides how a retriever is made; for an existing retriever it is refused."""
     goes_with: str = ""
-    """The name of the option without which it means nothing."""
+    """The name of another option that it needs."""
     partial: bool = False
     """Whether a run with another value than the default leaves some of the task out."""
     told: str | None = "{name} {}"
-    """How a result with another value than the default is told; None where no score moves."""
+    """How reports name a result with another value than the default; None if the option changes no score."""
     many: bool = False
-    """Whether it may be given again."""
+    """Whether it may be given several times."""
     positional: bool = False
     said: str = ""
-    """The default, as it is written on the command line, where `parse` reads it."""
+    """The default as text of the command line, if `parse` reads it."""
     parse: Callable[[Any], Any] | None = None
-    """From what the command line gives (of several, each) to what a record holds."""
+    """Turns a value of the command line (each, if there are several) into what a record holds."""
 
     @property
     def base(self) -> Any:
@@ -91,12 +91,12 @@ class Option:
 
     @property
     def one(self) -> Any:
-        """The type of one value, where it holds several."""
+        """The type of a single value."""
         return get_args(self.base)[0] if self.is_list else self.base
 
     @property
     def choices(self) -> tuple[str, ...] | None:
-        """The words of which it is one, or holds some."""
+        """The words that a value may be; None if any may."""
         if get_origin(self.one) is Literal:
             return get_args(self.one)
         return tuple(self.one) if isinstance(self.one, EnumType) else None
@@ -105,7 +105,7 @@ class Option:
 def option(
     help: str, default: Any = MISSING, *, factory: Callable[[], Any] | None = None, **stated: Any
 ) -> Any:
-    """A field or parameter that is an option; without a default, or what makes one, it has to be given."""
+    """A field or parameter that is an option; without `default` and `factory` it has to be given."""
     metadata = {OPTION: Option(help, **stated)}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
@@ -113,17 +113,17 @@ def option(
 
 
 def offline_option() -> Any:
-    """``--offline``, the same wherever something may be downloaded."""
+    """``--offline``, for every command that may download something."""
     return option("Download nothing.", False, recorded="never")
 
 
 def remote_code_option(group: str = REST) -> Any:
-    """``--trust-remote-code``, the same wherever a model is loaded."""
+    """``--trust-remote-code``, for every command that loads a model."""
     return option("Let a model run code of its own.", False, group=group)
 
 
 def same_option(record: type[Any], name: str) -> Any:
-    """The option of a record, for a command that takes no other of it."""
+    """One option of a record, for a command that takes none of the others."""
     return next(part for part in fields(record) if part.name == name)
 
 
@@ -137,10 +137,10 @@ def option_of(stated: Any, name: str, type: Any) -> Option:
 
 def options_of(record: Any) -> tuple[Option, ...]:
     """The options of a record and of the records in it, in their order."""
-    return _options_of(record)  # mypy takes no type of a record for hashable
+    return _options_of(record)  # cached in another function: mypy says that types are not hashable
 
 
-@cache  # to read the types of a record takes a millisecond
+@cache  # reading the types of a record takes a millisecond
 def _options_of(record: Any) -> tuple[Option, ...]:
     options: list[Option] = []
     hints = get_type_hints(record)
@@ -169,15 +169,15 @@ def build(record: type[Record], given: Mapping[str, Any]) -> Record:
 
 
 def changed(record: Record, given: Mapping[str, Any]) -> Record:
-    """`record` with these values of its fields; names of other records' fields are left out."""
+    """`record` with these values of its fields; names that are not its fields are ignored."""
     names = {part.name for part in fields(record)}  # type: ignore[arg-type]
     own = {name: value for name, value in given.items() if name in names}
     return replace(record, **own) if own else record  # type: ignore[type-var]
 
 
 def hold_tuples(record: Any) -> None:
-    """Make tuples of what was given for options that hold several values (a list, one value, or text with commas), and
-    text of paths where text is held.
+    """Turn the values of options that hold several into tuples (from a list, one value, or text with commas), and paths
+    into text where an option holds text.
     """
     for option in options_of(type(record)):
         value = getattr(record, option.name, None)
@@ -187,7 +187,9 @@ def hold_tuples(record: Any) -> None:
 
 
 def parsed(option: Option, value: Any) -> Any:
-    """What a record holds, from what was given for an option; text that is none of it stays, for `check` to refuse."""
+    """The value that a record holds, from what was given for an option; text that is no such value stays, and `check`
+    refuses it.
+    """
     read = option.parse or _value_or_text(option.one)
     values = _several(option, value) if option.is_list else (value,)
     try:
@@ -203,24 +205,24 @@ def _several(option: Option, given: Any) -> tuple[Any, ...]:
     if isinstance(given, TEXT):
         given = (os.fspath(given),) if option.many else words(os.fspath(given))
     elif isinstance(given, Mapping) and "=" in (option.metavar or ""):
-        raise InputError(f"{option.label} wants a list, and names with values were given")
+        raise InputError(f"{option.label} wants a list, but names with values were given")
     elif not isinstance(given, Iterable):
         given = (given,)
     return tuple(x.strip() if isinstance(x, str) else x for x in given)
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The values of a list that is written as one, with commas."""
+    """The values of a list that is written as one text with commas."""
     return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
 def amount(example: str, **units: float) -> Callable[[str], int]:
-    """Reads a number with one of these units after it."""
+    """A function that reads a number followed by one of these units."""
 
     def read(text: str) -> int:
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
         if match is None or match[2] not in units:
-            raise ValueError(f"it is not understood; write it like {example}")
+            raise ValueError(f"not understood; write it like {example}")
         return int(float(match[1]) * units[match[2]])
 
     return read
@@ -243,7 +245,7 @@ def _value_or_text(kind: Any) -> Callable[[Any], Any] | None:
 
 
 def check_bounds(record: Any) -> None:
-    """Refuse a value of a record, or of those in it, that is out of the bounds of its option."""
+    """Refuse values that are out of the bounds of their options, in a record and the records in it."""
     for part in fields(record):
         if is_dataclass(value := getattr(record, part.name)):
             check_bounds(value)
@@ -273,27 +275,28 @@ WANTED: dict[Any, tuple[Any, str]] = {
     float: (Real, "a number"),
     str: (TEXT, "text"),
 }
-"""What a value of such an option may be; numbers of numpy will do."""
+"""By type of an option: the types that its value may have (numpy's numbers too), and what messages call them."""
 IN_LISTS = {int: "whole numbers, such as 256,128", float: "numbers, such as 1,0.5"}
+"""By type: what messages call the values of a list."""
 
 
 def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a value, such as a number; empty if nothing is."""
     if option.choices is None:
         kind = get_origin(option.one) or option.one
-        types, told = WANTED.get(kind, (kind, "text"))
-        told = IN_LISTS.get(kind, told) if option.is_list else told
+        types, expected = WANTED.get(kind, (kind, "text"))
+        expected = IN_LISTS.get(kind, expected) if option.is_list else expected
         if not isinstance(value, types) or (isinstance(value, bool) and option.one is not bool):
-            return f"{as_given(value)} wants {told}"
+            return f"{as_given(value)} wants {expected}"
     if isinstance(value, bool) or not isinstance(value, Real):
         return ""
     value = value.__index__() if isinstance(value, Integral) else float(value)
     if isinstance(value, int) and abs(value) >= 2**63:
         return f"{value} wants a number below 2**63"
     above, least, below, most = option.above, option.least, option.below, option.most
-    high = (above is None or value > above) and (least is None or value >= least)
-    low = (below is None or value < below) and (most is None or value <= most)
-    if math.isfinite(value) and high and low:
+    high_enough = (above is None or value > above) and (least is None or value >= least)
+    low_enough = (below is None or value < below) and (most is None or value <= most)
+    if math.isfinite(value) and high_enough and low_enough:
         return ""
     if least is not None and most is not None:
         return f"{value} wants a number from {least:g} to {most:g}"

@@ -41,11 +41,11 @@ Use = Literal["all", "monolingual", "cross-lingual"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """One file, folder or data set, how much it weighs and which batches it is for."""
+    """One file, folder or data set of rows, with its weight and the batches it is for."""
 
     name: str
     weight: float = 1.0
-    """How often it is met, 1 being once an epoch: its natural size."""
+    """How many times each of its rows is used in an epoch."""
     use: Use = "all"
     """``monolingual`` or ``cross-lingual``: its rows go into batches of that kind alone."""
 
@@ -55,13 +55,13 @@ class TrainingSource:
 
 
 def parse_source(stated: str | Path) -> TrainingSource:
-    """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
+    """Parse ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
     spec = str(stated)
     if spec and Path(spec).exists():
         return TrainingSource(spec)
     match = re.fullmatch(r"(.+?)(?:@(-?[\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
     if match is None:
-        raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
+        raise InputError("--train is empty: give a file, a folder or a name of `datasets`")
     name, weight, use = match.groups()
     file, colon, word = name.rpartition(":")
     file = re.sub(r"@-?[\d.]+$", "", file)
@@ -70,9 +70,11 @@ def parse_source(stated: str | Path) -> TrainingSource:
     try:
         number = float(weight or 1)
     except ValueError as error:
-        raise InputError(f"--train {spec}: {weight!r} is no weight") from error
+        raise InputError(f"--train {spec}: {weight!r} is not a weight") from error
     if not (math.isfinite(number) and number > 0):
-        raise InputError(f"--train {spec}: a weight is above 0 (1 is the natural size)")
+        raise InputError(
+            f"--train {spec}: a weight must be above 0 (1 uses each row once an epoch)"
+        )
     return TrainingSource(name, number, cast(Use, use or "all"))
 
 
@@ -100,7 +102,7 @@ class BatchOptions:
         "Share of monolingual batches in a hybrid run.", 0.5, group=BATCHES, metavar="SHARE", least=0, most=1
     )  # fmt: skip
     alpha_end: float | None = option(
-        "Share of monolingual batches at the end; it moves there linearly.",
+        "Share of monolingual batches at the end of training, reached linearly.",
         None, group=BATCHES, metavar="SHARE", least=0, most=1,
     )  # fmt: skip
     language_sampling: Literal["uniform", "proportional"] = option(
@@ -114,12 +116,12 @@ class BatchOptions:
         "Train on these languages only.", None, group=BATCHES, in_recipes="training"
     )
     batch_size: int = option(
-        "Rows in a batch; fewer where no more fit without being false negatives.",
+        "Rows in a batch; fewer where any other row would be a false negative.",
         100, group=BATCHES, metavar="ROWS", least=2,
     )  # fmt: skip
     seed: int = option("Random seed.", 0, group=BATCHES, least=0)
     whole_answers: bool = False
-    """Every answer of a row is in the batch with it (one-to-k), not that of one language alone."""
+    """Whether a batch has the answers of a row in all languages (one-to-k), and not in one only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class TrainOptions:
         "Training steps.  [default: one epoch]", None, group=LEARNING, metavar="N", above=0
     )
     epochs: float | None = option(
-        "Instead of --steps: times that all rows are seen.", None, group=LEARNING, metavar="N", above=0
+        "Instead of --steps: how many times all rows are used.", None, group=LEARNING, metavar="N", above=0
     )  # fmt: skip
     lr: float | None = option(
         "Learning rate.  [default: 3e-5; 0.01 for builtin:static]",
@@ -180,7 +182,7 @@ class TrainOptions:
         0.5, group=LEARNING, metavar="SHARE", least=0, most=1, loss="lakda", in_recipes="training",
     )  # fmt: skip
     vrn_weight: float = option(
-        "Add VRN to any loss but one-to-k, with this weight: negatives that vary less.",
+        "Add VRN with this weight, to any loss but one-to-k: the scores of negatives vary less.",
         0.0, group=LEARNING, metavar="W", least=0, in_recipes="training", recorded="given",
     )  # fmt: skip
     teacher: str | None = option(
@@ -188,7 +190,7 @@ class TrainOptions:
         None, group=LEARNING, metavar="SPEC|FILE", loss="distil", in_recipes="training",
     )  # fmt: skip
     teacher_lang: str = option(
-        "The language of the rows' texts that the teacher is given.",
+        "The language of the texts that the teacher encodes.",
         "en", group=LEARNING, metavar="LANG", loss="distil", in_recipes="training",
     )  # fmt: skip
     infonce_weight: float = option(
@@ -196,7 +198,7 @@ class TrainOptions:
         0.0, group=LEARNING, metavar="SHARE", least=0, most=1, loss="distil", in_recipes="training",
     )  # fmt: skip
     max_length: int | None = option(
-        "Cut texts here.  [default: the model's own]",
+        "Cut texts to this length.  [default: the model's own]",
         None, group=LEARNING, metavar="TOKENS", above=0, in_recipes="training",
     )  # fmt: skip
     freeze: str | None = option(
@@ -205,18 +207,21 @@ class TrainOptions:
         None, group=LEARNING, metavar="WHAT", in_recipes="training",
     )  # fmt: skip
     prune_vocabulary: tuple[str, ...] | None = option(
-        "Keep only the pieces of a transformer's tokenizer that the rows use, and tasks on disk or files (a text a"
-        " line) if named: their vectors stay, the model is smaller; the card says what other text loses.",
+        "Make a transformer smaller: keep only the tokens of its vocabulary that the rows use, and any tasks on disk"
+        " or files (one text per line) named here. The model's card says what other texts lose.",
         None, group=LEARNING, metavar="rows[,TASK|FILE,...]", in_recipes="training",
     )  # fmt: skip
     pooling: Literal["mean", "cls"] = option(
-        "Pooling that a plain transformer gets.", "mean", group=LEARNING, in_recipes="training"
+        "The pooling that is added to a plain transformer.",
+        "mean",
+        group=LEARNING,
+        in_recipes="training",
     )
     query_prompt: str | None = option(
-        "Put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
+        "Text put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
     )  # fmt: skip
     passage_prompt: str | None = option(
-        "Put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
+        "Text put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
     )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = option(
         "Arithmetic, where the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes="training"
@@ -226,12 +231,12 @@ class TrainOptions:
         None, group=LEARNING, metavar="cpu|cuda|mps",
     )  # fmt: skip
     eval_steps: int | None = option(
-        "Evaluate every N steps; 0: before and after only.  [default: each tenth of the run, more rarely where that"
-        " would cost more than a tenth of it, or checkpoints exceed 100 MB a step]",
+        "Evaluate every N steps; 0: before and after only.  [default: ten times a run; less often if that would"
+        " take more than a tenth of its time, or write over 100 MB of checkpoints a step]",
         None, group=EVALUATION, metavar="N", least=0,
     )  # fmt: skip
     eval_texts: int = 0
-    """How many texts an evaluation represents; 0 if that is not known."""
+    """How many texts one evaluation encodes; 0 if not known."""
     select_by: str = option(
         "Keep the best step by this: mean (of the maps), TASK.KIND.map, TASK.rank_distance; or last.",
         MEAN, group=EVALUATION, metavar="FIGURE",
@@ -240,11 +245,11 @@ class TrainOptions:
         "Stop after N evaluations without a better one.", None, group=EVALUATION, metavar="N", above=0
     )  # fmt: skip
     save_steps: int | None = option(
-        "A checkpoint every N steps.  [default: as --eval-steps; the best step, and at most one in five minutes else]",
+        "Save a checkpoint every N steps.  [default: at evaluations: the best step, and others at most every five minutes]",
         None, group=EVALUATION, metavar="N", above=0,
     )  # fmt: skip
     log_steps: int = option(
-        "A line in DIR/log.jsonl every N steps.", 10, group=EVALUATION, metavar="N", above=0
+        "Write a line to DIR/log.jsonl every N steps.", 10, group=EVALUATION, metavar="N", above=0
     )
     keep_checkpoints: bool = option(
         "Keep DIR/checkpoints after the run.", False, group=EVALUATION, recorded="never"
@@ -254,7 +259,7 @@ class TrainOptions:
         "What to do with rows that hold evaluation text.", "drop", group=ROWS
     )
     skip_faults: bool = option(
-        "Leave faulty rows out, and say which; without it they are all told, and nothing is trained.",
+        "Leave faulty rows out, and list them. Without this, they are listed and nothing is trained.",
         False, group=ROWS, recorded="given",
     )  # fmt: skip
     resume: bool = option(
@@ -280,7 +285,7 @@ class TrainOptions:
 
     @property
     def from_nothing(self) -> bool:
-        """Whether a static model is made, and none loaded."""
+        """Whether a new static model is made, instead of loading a model."""
         return is_static_spec(self.model)
 
     @property
@@ -290,12 +295,12 @@ class TrainOptions:
 
     @property
     def caches_gradients(self) -> bool:
-        """Whether texts are encoded without gradients first."""
+        """Whether texts are first encoded without gradients, to save memory."""
         return self.cached or self.loss == "cached"
 
     @property
     def batches_a_step(self) -> int:
-        """Batches whose gradients are added up before the weights move."""
+        """How many batches of gradients are added up for one update of the weights."""
         stated = self.arguments.get("gradient_accumulation_steps", 1)
         if type(stated) is not int or stated < 1:
             raise InputError(
@@ -323,7 +328,7 @@ class TrainOptions:
         self.static.check(self.model)
         if self.from_nothing and self.prune_vocabulary is not None:
             raise InputError(
-                f"--prune-vocabulary is for transformers: of {self.model} --vocabulary says how many sub-words it learns"
+                f"--prune-vocabulary is for transformers: for {self.model}, --vocabulary limits the sub-words"
             )
         if self.from_nothing:
             self.refuse_static()
@@ -331,12 +336,12 @@ class TrainOptions:
             is_for_it = each.loss in (None, self.loss)
             if not is_for_it and getattr(self, each.name) != each.default:
                 raise InputError(
-                    f"--{each.flag} is for --loss {each.loss}: leave it out, of --config too"
+                    f"--{each.flag} is for --loss {each.loss}: leave it out, in --config too"
                 )
         if self.loss == "distil" and self.teacher is None:
-            raise InputError("--loss distil wants a --teacher: a model, or a file of its vectors")
+            raise InputError("--loss distil needs --teacher: a model, or a file of its vectors")
         if self.loss == "one-to-k" and self.vrn_weight:
-            raise InputError("--vrn-weight wants one answer a row, and one-to-k has several")
+            raise InputError("--vrn-weight needs one answer for each row, and one-to-k has several")
         if self.frozen_layers is not None and self.from_nothing:
             raise InputError("--freeze is for transformers, and this is a static model")
         if self.steps is not None and self.epochs is not None:
@@ -347,7 +352,7 @@ class TrainOptions:
             raise InputError(f"--training-args sets {', '.join(owned)}: this command decides that")
 
     def refuse_static(self) -> None:
-        """Refuse what a static model is not trained with."""
+        """Refuse options that a static model cannot be trained with."""
         if self.caches_gradients:
             what = "--loss cached" if self.loss == "cached" else "--cached"
             raise InputError(f"{what} is for transformers: a static model needs little memory")
@@ -355,7 +360,7 @@ class TrainOptions:
             raise InputError("--loss distil is for transformers: a static model has no projection")
 
     def stated(self) -> dict[str, Any]:
-        """Everything that decides about the weights and the record, as plain data."""
+        """The options that the record of a training states, as plain data."""
         stated = asdict(self) | {"sources": [str(source) for source in self.sources]}
         static = stated.pop("static")
         if self.from_nothing:  # a stored model has a vocabulary of its own

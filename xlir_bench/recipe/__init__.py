@@ -49,7 +49,7 @@ class Recipe(Section):
     title: str
     description: str = ""
     answer: str = ""
-    """What the figures say, in two sentences; written when they were there."""
+    """What the figures say, in two sentences; written after they were computed."""
     doubts: str = ""
     """What would change the answer."""
     models: Several[str]
@@ -57,41 +57,41 @@ class Recipe(Section):
     """Training rows by the name of their mixture, as ``train-hybrid --train`` takes them."""
     strategies: Several[Strategy]
     alphas: Several[Share] = (0.5,)
-    """Of hybrid batches alone."""
+    """Shares of monolingual batches, for hybrid batches only."""
     batch_sizes: Several[Annotated[int, Field(ge=2)]] = (100,)
     losses: Several[Loss] = ("infonce",)
     encodings: dict[str, EncodingChoice] = Field(default={})
-    """Every model is encoded, and evaluated, in each of these ways; if none are said, as `run` does it."""
+    """Every model is evaluated with each of these encodings; without any, as in `run`."""
     only: tuple[Choice, ...] = ()
-    """What of the grid is trained and evaluated, untrained bases too; all of it, if nothing is said."""
+    """The part of the grid that is trained and evaluated, untrained bases included; if empty, the whole grid."""
     seeds: Several[Annotated[int, Field(ge=0)]]
     steps: Count
     tasks: Several[str]
     parts: dict[str, Part] = Field(default={})
-    """By task, where it is not evaluated whole."""
+    """For tasks of which only a part is evaluated, by task."""
     relative: bool = False
-    """Differences from the baselines are also told as shares of what these reach, task beside task."""
+    """Whether differences are also shown as shares of the figures of the baselines, in one table for all tasks."""
     cost: Cost | None = None
     training: Training = Training()
     look: Look | None = None
     baselines: tuple[Choice, ...] = ()
-    """Every other training is set against each of these that differs from it in nothing else."""
+    """Every other training is compared with each baseline that is otherwise equal to it."""
     published: tuple[str, ...] | None = None
-    """Initial models whose published rows stand beside; all, if none are said."""
+    """Initial models whose published figures are shown beside the results; None: all."""
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Recipe:
         lists = ("models", "strategies", "alphas", "batch_sizes", "losses", "seeds", "tasks")
         faults = [
-            f"{name.replace('_', '-')} says something twice"
+            f"{name.replace('_', '-')} has a value twice"
             for name in lists
             if len(set(getattr(self, name))) < len(getattr(self, name))
         ]
         faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
         faults += self._part_faults()
         faults += [
-            f"encodings: {name!r} is a part of folders' names: lower-case letters, digits, hyphens"
+            f"encodings: {name!r} is part of the names of folders: use lower-case letters, digits and hyphens"
             for name in self.encodings
             if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
         ]
@@ -102,9 +102,12 @@ class Recipe(Section):
             for choice in self.only
             if not any(v.has(choice) for v in self._grid())
         ]
-        asked = self.evaluation()
-        if asked["rerank"] is None and asked["rerank_depth"] != OF_RECIPE["rerank_depth"].default:
-            faults.append("rerank-depth wants rerank, which names a reranker")
+        evaluated_with = self.evaluation()
+        if (
+            evaluated_with["rerank"] is None
+            and evaluated_with["rerank_depth"] != OF_RECIPE["rerank_depth"].default
+        ):
+            faults.append("rerank-depth needs rerank, which names a reranker")
         faults += [
             f"training.{name.replace('_', '-')} is for the loss {o.loss}, which is not among the losses"
             for name, o in OF_TRAINING.items()
@@ -112,7 +115,7 @@ class Recipe(Section):
         ]
         rates = self.training.model_dump()["lr"]
         if isinstance(rates, dict) and (unrated := [s for s in self.strategies if s not in rates]):
-            faults.append(f"training.lr names no rate of {', '.join(unrated)}")
+            faults.append(f"training.lr has no rate for {', '.join(unrated)}")
         for choice in self.baselines:
             if not any(v.has(choice) for v in self.variants()):
                 faults.append(f"baselines: no training has {choice}")
@@ -149,11 +152,11 @@ class Recipe(Section):
             if claim.better.model in (None, model) and len(better) != 1:
                 faults.append(
                     f"claim {number}: {len(better)} trainings of {model} have {claim.better};"
-                    " say what is one of them"
+                    " state values that only one of them has"
                 )
             for choice in claim.than if len(better) == 1 else ():
                 if not better[0].opponents([choice], variants):
-                    faults.append(f"claim {number}: nothing to set it against has {choice}")
+                    faults.append(f"claim {number}: no training to compare with has {choice}")
         return faults
 
     def variants(self) -> tuple[Variant, ...]:
@@ -180,8 +183,10 @@ class Recipe(Section):
 
     def evaluation(self, encoding: str | None = None) -> dict[str, Any]:
         """The options that models are evaluated with in an encoding, by the fields of `RunOptions` and `EncoderOptions`."""
-        asked = {name: getattr(self, name) for name in OF_RECIPE}
-        return asked | (self.encodings[encoding].model_dump() if encoding is not None else {})
+        evaluated_with = {name: getattr(self, name) for name in OF_RECIPE}
+        return evaluated_with | (
+            self.encodings[encoding].model_dump() if encoding is not None else {}
+        )
 
     def cells(self) -> tuple[Cell, ...]:
         """Everything that is to be trained and evaluated; an untrained base once, unless it is random."""
@@ -196,7 +201,7 @@ class Recipe(Section):
         return [t for t in self.tasks if t not in self.parts or self.parts[t].has(cell)]
 
     def label(self, variant: Variant) -> str:
-        """What a variant is called in tables: what tells it from the others of its model."""
+        """The name of a variant in tables: what distinguishes it from the other variants of its model."""
         parts = [variant.strategy]
         if variant.alpha is not None and len(self.alphas) > 1:
             parts.append(f"alpha {variant.alpha:g}")
@@ -211,12 +216,12 @@ class Recipe(Section):
         return ", ".join(parts)
 
     def _bases_of(self, model: str) -> tuple[str, ...]:
-        """The mixtures that give an untrained model of their own: a static one learns its vocabulary."""
+        """The mixtures with an untrained base of their own: a static model learns its vocabulary from the rows."""
         names = tuple(self.data)
         return names if is_static_spec(model) else names[:1]
 
     def _digest(self, variant: Variant, seed: int) -> str:
-        """Of everything that decides about the weights, as far as the recipe says it."""
+        """A digest of everything in the recipe that decides the weights."""
         stated: dict[str, Any] = asdict(variant) | {"seed": seed}
         del stated["encoding"]
         depends_on_rows = variant.trained or is_static_spec(variant.model)
@@ -232,6 +237,6 @@ class Recipe(Section):
 
 
 def parse_recipe(text: str | bytes, where: str) -> Recipe:
-    """A recipe from TOML; its first faults are named at once."""
+    """Read a recipe from TOML; an error names the first faults together."""
     stated = parse_toml(text, f"recipe {where}")
     return validated(Recipe, stated, f"recipe {where}", "a recipe")

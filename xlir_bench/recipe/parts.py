@@ -1,7 +1,7 @@
-"""What a recipe states, table by table, and the grid that it spans.
+"""The tables of a recipe, and the grid of trainings that they span.
 
-Tables say how trainings learn, how their models are encoded, and what is claimed of them; the grid has variants, and
-a cell for each of their seeds.
+Tables state how models are trained and evaluated, and what is claimed about them. The grid consists of variants, with
+a cell for each seed of a variant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xlir_bench.options.training import Loss, Strategy, TrainOptions
 from xlir_bench.records import Kind
 
 DATA = "{data}"
-"""Stands in a recipe where the data root would."""
+"""Stands for the data root in a recipe."""
 HYBRID, UNTRAINED = "hybrid", "untrained"
 RANK_DISTANCE = "rank_distance"
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -53,7 +53,7 @@ class Section(BaseModel):
 
 
 def _stated_in(table: RecipeTable) -> dict[str, Option]:
-    """The options that a table of a recipe may state, by their names in it: training's are those of flags."""
+    """The options that a table of a recipe may state, by their names there: in [training], these are the flags."""
     records = (TrainOptions, EncoderOptions, RunOptions, CostOptions)
     marked = [o for record in records for o in options_of(record) if o.in_recipes == table]
     return {o.flag.replace("-", "_") if table == "training" else o.name: o for o in marked}
@@ -64,12 +64,12 @@ IN_EVERY_DIGEST = (
     "language_sampling", "pairs_per_batch", "langs", "lr", "weight_decay", "warmup", "schedule", "temperature",
     "mini_batch_size", "max_length", "pooling", "query_prompt", "passage_prompt", "precision",
 )  # fmt: skip
-"""The first options there were; a later one is in a digest only where it is given, so that older cells keep theirs."""
+"""The oldest options. A newer one is in a digest only if it is not at its default: older cells keep their digests."""
 Table = TypeVar("Table", bound=type[Section])
 
 
 def with_options(table: RecipeTable) -> Callable[[Table], Table]:
-    """Adds the options that a table may state as fields: with their types, bounds and defaults."""
+    """Add the options that a table may state as fields, with their types, bounds and defaults."""
 
     def extended(base: Table) -> Table:
         fields: dict[str, Any] = {name: _field(o) for name, o in _stated_in(table).items()}
@@ -87,7 +87,7 @@ def _field(option: Option) -> tuple[Any, Any]:
     if option.is_list:
         kind = tuple[kind, ...] if option.default in (None, ()) else Several[kind]
     if option.name == "lr":
-        # A union would put its branch into the place of a fault: training.lr is all that a recipe has.
+        # With a union, pydantic would add the branch to the place of an error: a reader looks for training.lr.
         one, several = (TypeAdapter(t, config=_FINITE) for t in (kind, dict[Strategy, kind]))
         kind = Annotated[
             Any,
@@ -100,23 +100,23 @@ def _field(option: Option) -> tuple[Any, Any]:
 
 @with_options("training")
 class Training(Section):
-    """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
+    """Options of every training of a recipe; those not stated have the defaults of ``train-hybrid``."""
 
     def of(self, strategy: str) -> dict[str, Any]:
-        """The options of a strategy, by their names in a recipe; a learning rate may be its own."""
+        """The options for a strategy, which may have its own learning rate, by their names in a recipe."""
         given = self.model_dump()
         if isinstance(given["lr"], dict):
             given["lr"] = given["lr"].get(strategy)
         return given
 
     def options(self, strategy: str, loss: str | None) -> dict[str, Any]:
-        """The same by the fields of `TrainOptions`, without those of other losses."""
+        """The options for a strategy by the fields of `TrainOptions`, without options of other losses."""
         given = self.of(strategy)
         return {o.name: given[name] for name, o in OF_TRAINING.items() if o.loss in (None, loss)}
 
 
 class Look(Section):
-    """A task that is looked at while a model trains, for the plot over steps; it chooses nothing."""
+    """A task on which models are evaluated during training, for the plot over steps; it selects no step."""
 
     task: str
     every: Count
@@ -124,23 +124,23 @@ class Look(Section):
 
 @with_options("encodings")
 class EncodingChoice(Section):
-    """How the models of an experiment are encoded when they are evaluated; what is not said is as in `run`."""
+    """How texts are encoded when models are evaluated; options not stated have the defaults of `run`."""
 
 
 @with_options("cost")
 class Cost(Section):
-    """What models cost in use: measured once, of the first seed of every training, in its first encoding."""
+    """What models cost in use, measured for the first seed and the first encoding of every training."""
 
     task: str
 
     @property
     def options(self) -> CostOptions:
-        """What is measured."""
+        """What is measured, and how long."""
         return CostOptions(**self.model_dump(exclude={"task"}))
 
 
 class Choice(Section):
-    """Some of the trainings of a recipe: those that have what is said here."""
+    """Some of the trainings of a recipe: those with all values stated here."""
 
     model: str | None = None
     data: str | None = None
@@ -156,26 +156,26 @@ class Choice(Section):
         return {"strategy": stated} if isinstance(stated, str) else stated
 
     @property
-    def said(self) -> dict[str, Any]:
-        """What it says."""
+    def stated(self) -> dict[str, Any]:
+        """The values that are stated, by field."""
         return self.model_dump(exclude_none=True)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.said.items())
+        return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.stated.items())
 
 
 class Claim(Section):
-    """That some training is better than another in one kind of setting of a task."""
+    """A claim that a training is better than one or several others, in one kind of setting of a task."""
 
     text: str
     better: Choice
     than: tuple[Choice, ...]
-    """One, or several, each of which it has to be better than; whatever it leaves open is as in `better`."""
+    """The trainings that `better` has to exceed, each of them. Values that a choice leaves open are those of `better`."""
     task: str
     kind: Kind = Kind.MULTILINGUAL
     measure: str = "map"
     margin: Annotated[float, Field(ge=0)] = 0.0
-    """Not better, but worse by no more than this."""
+    """If above 0, `better` only has to be no worse than the others by more than this."""
 
     @model_validator(mode="before")
     @classmethod
@@ -187,36 +187,36 @@ class Claim(Section):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A training but for its seed; or an untrained base."""
+    """A training with any seed, or an untrained base."""
 
     model: str
     data: str
     strategy: str
     alpha: float | None = None
-    """For hybrid batches only; the next two are for trained models only."""
+    """None unless batches are hybrid; the next two are None for an untrained base."""
     batch_size: int | None = None
     loss: str | None = None
     encoding: str | None = None
-    """How its model is encoded, where the recipe says it: it decides no weight."""
+    """The name of an encoding, if the recipe has any. It changes no weights."""
 
     @property
     def trained(self) -> bool:
-        """Whether it is no base."""
+        """Whether it is a training, and not an untrained base."""
         return self.strategy != UNTRAINED
 
     @property
     def seeded(self) -> bool:
-        """Whether seeds differ in it: in every training, and in a base of random vectors."""
+        """Whether its seed matters: for every training, and for a base of random vectors."""
         return self.trained or is_static_spec(self.model)
 
     def has(self, choice: Choice) -> bool:
-        """Whether it has everything that a choice says; bases only where they are asked for."""
+        """Whether it has all values of a choice; a base matches only a choice of ``untrained``."""
         if not self.trained and choice.strategy != UNTRAINED:
             return False
-        return all(getattr(self, name) == value for name, value in choice.said.items())
+        return all(getattr(self, name) == value for name, value in choice.stated.items())
 
     def opponents(self, choices: Iterable[Choice], among: Iterable[Variant]) -> list[Variant]:
-        """The variants that have one of these choices and are else like this one."""
+        """The variants that have one of these choices and are otherwise equal to this one."""
         among = [v for v in among if v.model == self.model and v != self]
         matching = [v for c in choices for v in among if v.has(c) and self._alike(v, c)]
         return list(dict.fromkeys(matching))
@@ -224,11 +224,11 @@ class Variant:
     def _alike(self, other: Variant, choice: Choice) -> bool:
         if not other.trained:
             same_rows = not is_static_spec(self.model) or other.data == self.data
-            return same_rows and ("encoding" in choice.said or other.encoding == self.encoding)
-        open_to = {"data", "strategy", "batch_size", "loss", "encoding"} - choice.said.keys()
+            return same_rows and ("encoding" in choice.stated or other.encoding == self.encoding)
+        must_equal = {"data", "strategy", "batch_size", "loss", "encoding"} - choice.stated.keys()
         if self.strategy == other.strategy == HYBRID and choice.alpha is None:
-            open_to.add("alpha")
-        return all(getattr(self, name) == getattr(other, name) for name in open_to)
+            must_equal.add("alpha")
+        return all(getattr(self, name) == getattr(other, name) for name in must_equal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +241,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Readable, and of one cell alone."""
+        """A readable name that no other cell has."""
         encoding = self.variant.encoding
         return self.training if encoding is None else f"{self.training}-{encoding}"
 
     @property
     def training(self) -> str:
-        """The name of its training, which cells share that are encoded in several ways; the model is in the digest."""
+        """The name of its training, shared by cells that differ in their encoding alone. The digest stands for the model."""
         v = self.variant
         alpha = "" if v.alpha is None else f"a{v.alpha:g}"
         size = "" if v.batch_size is None else f"b{v.batch_size}"
@@ -256,15 +256,15 @@ class Cell:
 
 
 class Part(Section):
-    """What of a task is evaluated, where it is not all of it for every training."""
+    """Which part of a task is evaluated, and for which trainings and seeds."""
 
     langs: Several[str] | None = None
     of: Several[Choice] | None = None
-    """The trainings that are evaluated on it; the others are not."""
+    """Only these trainings are evaluated on the task."""
     seeds: Several[int] | None = None
 
     def has(self, cell: Cell) -> bool:
-        """Whether a training is evaluated on it."""
+        """Whether a cell is evaluated on the task."""
         chosen = self.of is None or any(cell.variant.has(choice) for choice in self.of)
         seeded = self.seeds is None or not cell.variant.seeded or cell.seed in self.seeds
         return chosen and seeded
