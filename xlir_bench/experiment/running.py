@@ -1,7 +1,7 @@
-"""Train and evaluate the cells of a recipe that are not finished; and say what is left to do.
+"""Train and evaluate the unfinished cells of a recipe, and plan what is left to do.
 
-Cells are trained one after the other in this process, or by workers: a child of its own for each would load every
-library again, which takes longer than a small training. What a cell held is freed before the next one begins.
+This process trains one cell after another, or workers do: a new process for each would load every library again, which
+takes longer than a small training. Memory is therefore freed after every training.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ MODELS, ROWS, LOCK = "models", ".rows", ".experiment.lock"
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A cell, and how far it is."""
+    """A cell and its state."""
 
     cell: Cell
     state: str
     """``done``, ``begun`` or ``to do``."""
     seconds: float | None
-    """What it took, or what it should take; None if nothing tells."""
+    """The time that it took, or is expected to take; None if nothing like it is finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trainings:
-    """The trainings of a recipe, each evaluated: where they take place, and what of them is kept."""
+    """The trainings of a recipe and their evaluations: where and with which data they run, and what is kept."""
 
     recipe: Recipe
     folder: Path
@@ -70,18 +70,18 @@ class Trainings:
     skip: frozenset[str] = frozenset()
     """Tasks that are left out for now."""
     discard_models: bool = False
-    """Keep results alone: a model is removed once it is evaluated."""
+    """Whether to keep only results: a model is removed after its evaluation."""
     command: str = ""
     progress: Progress = field(default_factory=Silent)
 
     def missing_data(self) -> list[str]:
-        """What the recipe names and is not here, a line each; tasks that can be downloaded are not among them."""
+        """The missing files and tasks that the recipe names, one line each, without tasks that can be downloaded."""
         recipe, missing = self.recipe, []
         sources = [source for sources in recipe.data.values() for source in sources]
         models = [*recipe.models, recipe.training.model_dump()["teacher"] or ""]
         for name in (name for name in (*sources, *models) if name.startswith(DATA)):
-            there = self._in_data_root(name)
-            file = there if name in models else parse_source(there).name
+            source = self._in_data_root(name)
+            file = source if name in models else parse_source(source).name
             if self.data is None:
                 missing.append(f"{name}: no data root; name one with --data, or XLIR_DATA")
             elif not Path(file).exists():
@@ -98,7 +98,7 @@ class Trainings:
         return list(dict.fromkeys(missing))
 
     def plan(self) -> list[Planned]:
-        """Every cell in the recipe's order; expected times are means of the finished cells most like it."""
+        """Every cell in the recipe's order; an expected time is the mean of the most similar finished cells."""
         cells = self.recipe.cells()
         records = {c: r for c in cells if (r := cell_record(self.folder, c)) is not None}
         planned = []
@@ -116,27 +116,27 @@ class Trainings:
         executor: Executor = LOCAL,
         of_workers: Progress | None = None,
     ) -> dict[Cell, str]:
-        """Train and evaluate every cell that is not finished; those that failed, and why.
+        """Train and evaluate every unfinished cell; returns the cells that failed, and why.
 
-        `of_workers` is told how many trainings are over where others do them.
+        `of_workers` shows how many trainings have ended, if workers do them.
         """
         recipe = self.recipe
         counted = (of_workers if executor.remote else None) or Silent()
         if missing := self.missing_data():
             raise OutOfReachError(
-                f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
+                f"recipe {recipe.name} needs what is missing:\n  " + "\n  ".join(missing)
             )
-        asked = self._encoder_options(recipe.variants()[0])
-        if asked.rerank is not None:  # refused now, and not after the first training
+        how_encoded = self._encoder_options(recipe.variants()[0])
+        if how_encoded.rerank is not None:  # an error now, and not after the first training
             with named_by("rerank"):
-                load_reranker(asked.rerank, asked)
+                load_reranker(how_encoded.rerank, how_encoded)
         failed = dict[Cell, str]()
         require_writable(self.folder, ELSEWHERE)
         with held(self.folder / LOCK, f"output folder {self.folder}"):
             todo = [cell for cell in recipe.cells() if not self.is_finished(cell)]
-            # A first seed of everything says more than all seeds of a few.
+            # One seed of every variant tells more than all seeds of a few variants.
             todo.sort(key=lambda cell: recipe.seeds.index(cell.seed))
-            # One that was trained is encoded in every way before its model goes.
+            # A trained model is evaluated with every encoding before it is removed.
             groups: dict[str, list[Cell]] = {}
             for cell in todo:
                 groups.setdefault(cell.training, []).append(cell)
@@ -164,13 +164,13 @@ class Trainings:
             if executor.remote:
                 if groups:
                     counted.start("train", len(groups), "trainings")
-                there, device = self.folder.absolute(), self.device or executor.device
-                job = replace(self, folder=there, device=device, progress=Silent())
+                folder, device = self.folder.absolute(), self.device or executor.device
+                job = replace(self, folder=folder, device=device, progress=Silent())
             for done in executor.run(job, begun()):
                 end(done.name, done.error)
             counted.finish()
             shutil.rmtree(self.folder / ROWS, ignore_errors=True)
-            if self.discard_models:  # also of cells that were killed between their result and this
+            if self.discard_models:  # also models of a run that was killed before it removed them
                 left = [c.training for c in recipe.cells() if not self.is_finished(c)]
                 for cell in recipe.cells():
                     if cell.training not in left:
@@ -178,7 +178,7 @@ class Trainings:
         return failed
 
     def open(self) -> Callable[[list[Cell]], None]:
-        """As a job for workers, whose units are the cells of a training: each loads what it wants."""
+        """The function that workers call with the cells of one training."""
         return self._run
 
     def _run(self, cells: list[Cell]) -> None:
@@ -195,11 +195,11 @@ class Trainings:
                 torch.cuda.empty_cache()
 
     def is_finished(self, cell: Cell) -> bool:
-        """Whether everything that is asked of a cell is there."""
+        """Whether a cell has its record, and a result for every task that is not skipped."""
         return cell_record(self.folder, cell) is not None and not self._to_evaluate(cell)
 
     def _to_evaluate(self, cell: Cell) -> list[str]:
-        """The tasks that a cell has no result of, or one of other languages or measures."""
+        """The tasks for which a cell has no result, or a result with other options than the recipe's."""
         return [
             task
             for task in self.recipe.tasks_of(cell)
@@ -224,7 +224,7 @@ class Trainings:
         )
 
     def _is_costed(self, cell: Cell, task: str) -> bool:
-        """Whether the recipe asks what a cell costs in use, on this task."""
+        """Whether the recipe wants the cost in use of this cell's model, measured on this task."""
         recipe = self.recipe
         first = next(iter(recipe.encodings), None)
         wanted = recipe.cost is not None and recipe.cost.task == task and cell.variant.trained
@@ -247,7 +247,7 @@ class Trainings:
             "steps": recipe.steps,
             "loss": variant.loss,
             "eval_steps": 0 if recipe.look is None else recipe.look.every,
-            "select_by": "last",  # to choose a step by the tasks would be to train on them
+            "select_by": "last",  # choosing a step by the tasks would be training on them
             "device": self.device,
             "offline": self.offline,
             "resume": True,
@@ -255,11 +255,11 @@ class Trainings:
         return build(TrainOptions, options)
 
     def _model_folder(self, cell: Cell) -> Path:
-        """Where the model of a cell lies, and what its training is resumed from."""
+        """The folder with the model of a cell, and with what an interrupted training is resumed from."""
         return self.folder / MODELS / cell.training
 
     def _share_rows(self, cell: Cell) -> None:
-        """Give a cell that was not begun its rows; to read and check them takes longer than a small training."""
+        """Copy the checked rows to a new cell: reading and checking them again takes longer than a small training."""
         from xlir_bench.train.trainer import checked_rows
 
         options = self.train_options(cell)
@@ -273,7 +273,7 @@ class Trainings:
             shutil.copytree(rows, half, dirs_exist_ok=True)
 
     def _run_cell(self, cell: Cell) -> None:
-        """Train a cell unless that is done, evaluate it, and write its record."""
+        """Train a cell unless that was done before, evaluate it, and write its record."""
         from xlir_bench.train.trainer import save_untrained, train
 
         recipe, variant = self.recipe, cell.variant
@@ -307,7 +307,7 @@ class Trainings:
                     self.tasks[task], models, costs, asked, self.progress, self.command
                 )
                 result = result.with_cost(cost)
-            replace(result, tables={}).save(folder, compact=True)  # there are many
+            replace(result, tables={}).save(folder, compact=True)  # an experiment has many results
         # The record has the time of all parts of a training that was interrupted and resumed.
         trained = done.record.get("outcome", {}).get("seconds", seconds)
         place = {name.replace("_", "-"): value for name, value in asdict(variant).items()}
@@ -338,7 +338,7 @@ class Trainings:
         return changed(options, self.recipe.evaluation(variant.encoding))
 
     def _look(self) -> Evaluate | None:
-        """Evaluates a model while it is trained; None where the recipe asks for none of it."""
+        """A function that evaluates a model during training; None if the recipe has no `look`."""
         if self.recipe.look is None:
             return None
         from xlir_bench.adapters import BRIEF, look
@@ -356,12 +356,12 @@ class Trainings:
     def _discard_model(self, cell: Cell) -> None:
         folder = self._model_folder(cell)
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # others may be there
+        with suppress(OSError):  # the folder of models may hold others
             folder.parent.rmdir()
 
 
 def _expected_seconds(variant: Variant, records: Mapping[Cell, CellRecord]) -> float | None:
-    """By cells of the same model, batch size and loss, else of the same model."""
+    """The mean time of finished cells with the same model, batch size and loss, or else with the same model."""
     alike = [
         (cell.variant, record.seconds)
         for cell, record in records.items()

@@ -1,4 +1,4 @@
-"""The output folder of a run: its lock, what is where, and which checkpoint to go on from."""
+"""The output folder of a training run: its lock, its files, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ RECORD = "training.json"
 LOG = "log.jsonl"
 CURVES = "curves.png"
 PROJECTION = "projection"
-"""The projection towards a teacher, beside the model, for a second stage to go on with."""
+"""The projection to a teacher's vectors, stored beside the model: a second stage of training continues with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One output folder."""
+    """The output folder of one run."""
 
     path: Path
 
     @property
     def checkpoints(self) -> Path:
-        """What a stopped run goes on from; the only place with pickles (the trainer's)."""
+        """What a stopped run resumes from; only here are there pickles, written by the trainer."""
         return self.path / "checkpoints"
 
     @property
@@ -43,7 +43,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether a run has ended here."""
+        """Whether the folder holds a finished run."""
         return (self.path / RECORD).is_file()
 
     @contextmanager
@@ -55,7 +55,7 @@ class RunFolder:
             yield
 
     def require_fresh(self, resume: bool) -> None:
-        """Refuse a folder with other files in it; with `resume`, one without a training run."""
+        """Refuse a folder with files in it or, with `resume`, with files that are not of a training run."""
         others = [p.name for p in self.path.iterdir() if p.name != LOCK]
         if not others:
             return
@@ -66,7 +66,7 @@ class RunFolder:
             raise InputError(f"--resume: {self.path} holds no checkpoints of a training run")
 
     def last_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint; newer ones, which a killed run was still writing, are removed."""
+        """The newest complete checkpoint; incomplete newer ones, left by a killed run, are removed."""
         for checkpoint in self._newest_first():
             try:  # the trainer writes its state last
                 parse_json((checkpoint / "trainer_state.json").read_bytes(), strict=False)
@@ -77,7 +77,7 @@ class RunFolder:
         return None
 
     def last_finite_checkpoint(self) -> Path | None:
-        """The newest checkpoint with finite weights; newer ones are of no use and are removed."""
+        """The newest checkpoint with finite weights; newer ones are useless and are removed."""
         import torch
         from safetensors.torch import load_file
 
@@ -92,7 +92,7 @@ class RunFolder:
         return sorted(self.checkpoints.glob("checkpoint-*"), key=step_of, reverse=True)
 
     def remove_checkpoints(self) -> None:
-        """Remove what only a stopped run goes on from; what Windows keeps, as it is still mapped, the next call removes."""
+        """Remove what only a stopped run needs. Windows keeps files that are mapped into memory: the next call removes them."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def forget_unbegun(self) -> None:
@@ -102,7 +102,7 @@ class RunFolder:
             (self.path / LOG).unlink(missing_ok=True)
 
     def remember(self, stated: Mapping[str, Any]) -> None:
-        """Store the options of the run, or refuse to go on with different ones."""
+        """Store the options of the run; refuse to resume it with different ones."""
         path = self.checkpoints / "options.json"
         self.checkpoints.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(stated, default=str))
@@ -129,6 +129,6 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step that a checkpoint was made at."""
+    """The step at which a checkpoint was saved; -1 if its name has none."""
     number = checkpoint.name.rpartition("-")[2]
     return int(number) if number.isdecimal() else -1

@@ -42,7 +42,7 @@ from xlir_bench.untrusted import load_json, read_json, validated
 
 SCHEMA = 1
 MARKS = ("modules.json", "config.json")
-"""Without both, no library takes a folder for a model: with `config.json` alone it adds a pooling of its own."""
+"""Libraries load a folder as this model only if it has both: with `config.json` alone they add their own pooling."""
 PACKAGES = (
     "xlir-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "accelerate",
     "numpy",
@@ -55,7 +55,7 @@ class Trained:
 
     folder: Path
     record: Mapping[str, Any]
-    """What stands in training.json."""
+    """The content of training.json."""
 
 
 def train(
@@ -69,13 +69,13 @@ def train(
     say: Callable[[str], object] = str,
     **given: Any,
 ) -> Trained:
-    """Train a model as `options` say, or the options that are given by their names.
+    """Train a model with `options`, or with options given by their names.
 
-    `evaluate` gives figures of a model in the middle of training. The texts of `tasks`, looked for under the
-    root `data` or in the cache, must not be among the training rows. `say` takes remarks, a line each.
+    `evaluate` computes figures of the model before, during and after training. The texts of `tasks`, from the data
+    root `data` or the cache, must not be among the training rows. `say` is called with remarks, one line each.
 
-    In each of several processes that `torchrun` started it trains the same model on the same batches; the first
-    of them writes and evaluates.
+    Where `torchrun` started several processes, all train the same model on the same batches; the first one writes
+    files and evaluates.
     """
     require_type(
         options, TrainOptions | None, "train_hybrid wants TrainOptions, or options by their names"
@@ -87,7 +87,7 @@ def train(
     if options is None:
         options = _options(given)
     elif given:
-        raise InputError(f"train_hybrid: with options, {', '.join(given)} goes into them")
+        raise InputError(f"train_hybrid takes options, or {', '.join(given)} by name, not both")
     options.check()
     device = training_device(options, options.from_nothing)
     folder = RunFolder(options.output)
@@ -102,11 +102,13 @@ def train(
                     try:
                         return Trained(folder.path, run.train(evaluate, command, say))
                     except XlirError:
-                        if not begun:  # what another command began stays
+                        if not begun:  # what an earlier command began is kept
                             folder.forget_unbegun()
                         raise
                 shared(None)
-                if not options.keep_checkpoints:  # of a run that was killed while it tidied up
+                if (
+                    not options.keep_checkpoints
+                ):  # left by a run that was killed while it removed them
                     folder.remove_checkpoints()
         else:
             run.follow(evaluate)
@@ -114,12 +116,12 @@ def train(
 
 
 def _options(given: Mapping[str, Any]) -> TrainOptions:
-    """The options of these names."""
+    """Make `TrainOptions` from options by their names."""
     known = {option.name: option for option in options_of(TrainOptions)}
     if unknown := [name for name in given if name not in known]:
         raise UnknownNameError("option of train_hybrid", unknown, known)
     if lacking := [n for n, x in known.items() if x.default is MISSING and given.get(n) is None]:
-        raise InputError(f"train_hybrid wants {' and '.join(lacking)}")
+        raise InputError(f"train_hybrid needs {' and '.join(lacking)}")
     return build(TrainOptions, given)
 
 
@@ -130,7 +132,7 @@ def save_untrained(
     data: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """The model that a training would start from, with its prompts and pooling, in a folder of its own."""
+    """Save the model that a training would start from, with its prompts and pooling, in an output folder."""
     options.check()
     folder = RunFolder(options.output)
     with folder.held():
@@ -157,9 +159,9 @@ def checked_rows(
     folder: Path,
     progress: Progress,
 ) -> Path:
-    """Read the rows and look for evaluation texts once, for several trainings; the folder of the rows.
+    """Read the rows and look for evaluation texts once for several trainings; returns the folder of the rows.
 
-    A training that finds a copy of it as `RunFolder.data` begins from there.
+    A training with a copy of this folder as its `RunFolder.data` does not read the rows again.
     """
     run = _Run(options, RunFolder(folder), tasks, data, progress)
     run.rows()
@@ -168,7 +170,7 @@ def checked_rows(
 
 @dataclass(frozen=True)
 class _Run:
-    """One run and its stages; what a stage has done is in the folder, and a resumed run takes it from there."""
+    """One run and its stages. Each stage stores its outcome in the folder, and a resumed run reads it there."""
 
     options: TrainOptions
     folder: RunFolder
@@ -178,14 +180,14 @@ class _Run:
 
     @property
     def pruning(self) -> Pruning:
-        """The texts of `--prune-vocabulary`; none without it."""
+        """The texts of `--prune-vocabulary`; empty without that option."""
         tasks = {task.name: task for task in self.tasks}
         return Pruning(self.options.prune_vocabulary or (), tasks, self.data, self.progress)
 
     def train(
         self, evaluate: Evaluate | None, command: str, say: Callable[[str], object]
     ) -> Mapping[str, Any]:
-        """All stages; the record of the run, which is written last: it says that the run is finished."""
+        """Run all stages, and return the record of the run. The record is written last: it marks the run as finished."""
         options, folder = self.options, self.folder.path
         # What cannot run is refused before anything is read.
         intervals(options, evaluate, 1)
@@ -213,7 +215,7 @@ class _Run:
                 write_json(path, dict(look(base.model)))
             stated = load_json(path, strict=False)
             before = validated(dict[str, float], stated, path, "the figures from before training")
-            selection(before, options.select_by)  # raises now where there is no such figure
+            selection(before, options.select_by)  # an error now if there is no such figure
         on_the_way = None if options.eval_steps == 0 else look
         shared(plan)
         loop = Loop(options, self.folder, base, plan, on_the_way, self.progress, say)
@@ -252,21 +254,21 @@ class _Run:
         return record
 
     def follow(self, evaluate: Evaluate | None) -> None:
-        """What a process that is not the first does: the same steps of the same plan, and nothing else."""
+        """Do the part of a process that is not the first: the same steps of the same plan, and nothing else."""
         plan = shared(None)  # waits until rows, plan and base are on disk
         if plan is None:
             return
         options, base = self.options, self._prepared(plan)
-        look = None if options.eval_steps == 0 else evaluate  # the first process asks it
+        look = None if options.eval_steps == 0 else evaluate  # only the first process calls it
         with quiet_transformers():
             Loop(options, self.folder, base, plan, look, Silent(), str).run()
 
     def _taught(self, plan: Plan) -> Plan:
-        """The plan with a teacher, where the loss has one; refuses rows that the loss can do nothing with."""
+        """The plan, with a teacher if the loss has one; rows that the loss cannot use are refused."""
         options, store = self.options, plan.store
         if options.loss == "lakda" and plan.counts["infonce_alone"] == 1:
             raise InputError(
-                f"--loss lakda wants a question in two languages, and no row has one in two of {', '.join(store.languages)}"
+                f"--loss lakda needs questions in two languages, and no row has its question in two of {', '.join(store.languages)}"
             )
         if options.loss != "distil":
             return plan
@@ -287,13 +289,13 @@ class _Run:
         return project(base, plan.teacher.dimension, stored, options.batches.seed)
 
     def rows(self) -> tuple[RowStore, Mapping[str, Any]]:
-        """The rows, and the report on evaluation texts among them; stored ones if the sources are unchanged."""
+        """The rows, and a report on evaluation texts among them; both are read from the folder if sources are unchanged."""
         report_file = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
         if store is not None and report_file.is_file():
             digests = [source_digest(source.name) for source in self.options.sources]
             if digests == [source.digest for source in store.sources]:
-                what = "what was found of evaluation data"
+                what = "the report on evaluation texts"
                 return store, read_json(report_file, dict[str, Any], what)
         report = LeakageReport(EvaluationTexts.load(self.tasks, self.data, self.progress))
         dropping = self.options.leakage == "drop"
@@ -322,7 +324,7 @@ class _Run:
         return base
 
     def save(self, base: Base, projection: Any = None) -> None:
-        """Put the model in its folder; half a model is never taken for one."""
+        """Save the model in its folder; a model that is only partly written cannot be loaded."""
         with files.replacing_files(self.folder.path, MARKS) as fresh:
             base.finished(base.model).save(str(fresh), create_model_card=False)
             if projection is not None:
@@ -333,7 +335,7 @@ class _Run:
             if pickles := [path for pattern in PICKLES for path in fresh.rglob(pattern)]:
                 raise AssertionError(f"the model was saved with pickles: {pickles}")
             for path in fresh.rglob("*.safetensors"):
-                path.chmod(0o644)  # the library writes it for its owner alone
+                path.chmod(0o644)  # the library lets only the owner read it
 
 
 def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
@@ -367,5 +369,5 @@ def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
 
 
 def _shown(name: str) -> str:
-    """A file by its own name: where it is on this machine is nobody's business."""
+    """The name of a file without its folders: a record that is published must not tell them."""
     return Path(name).name if Path(name).exists() else name
