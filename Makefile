@@ -1,19 +1,19 @@
 # `make demo` and `make test` are all a newcomer needs: python3 and a package index, nothing else.
-# `make VENV=build/core EXTRAS= gate` asks no more than the core: what needs no extra runs without any.
+# `make VENV=build/core EXTRAS= gate` installs the core without extras: the gate needs none.
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= [dev]
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Every command here is a process of its own: what one compiled the next finds, whatever the environment says.
+# Commands here are separate processes: let Python store the bytecode that one compiles for the next.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo real test lint gate check-leaderboards check-experiments docs leaderboards format bench kills mutants fuzz constraints multilingual clean
 
-# An evaluation, then how a change of training is judged: two short trainings that differ in their batches
-# alone, compared, and the second gated against the first. With one seed each it is an example of the commands:
-# what it says of the batches is chance in part, and the gate may fail.
+# An evaluation; then two short trainings that differ only in their batches are compared, and the second is gated
+# against the first. This shows the commands only: with one seed each, the difference is partly chance, and the gate
+# may fail.
 DEMO := results/demo
 DEMO_TRAINING := --train mini-train --steps 100 --batch-size 64 --lr 0.05 --no-eval
 
@@ -28,8 +28,8 @@ demo: $(INSTALLED)
 		|| test $$? -eq 1
 	@echo; echo "One seed each: an example, no finding. Three seeds: leaderboards/experiments/mini/README.md"
 
-# The same with a real multilingual transformer, before and after thirty steps of hybrid batches: what it
-# retrieves, what changed, whether a gate lets it pass, and the picture.
+# A real multilingual transformer before and after thirty steps of hybrid batches: evaluated, compared, gated and
+# plotted.
 REAL := results/real
 E5 := package:multilingual-e5-small
 
@@ -43,8 +43,8 @@ real: $(INSTALLED)
 	$(BIN)/xlir-bench gate --baseline $(REAL)/before/*/mini --candidate $(REAL)/after/*/mini || test $$? -eq 1
 	$(BIN)/xlir-bench plot bias $(REAL)/before/*/mini $(REAL)/after/*/mini --output $(REAL)/bias.png
 
-# One thread a test and as many tests at once as there are processors. Tests of a module stay together as long as
-# none of them waits: what they share is made once.
+# One thread for each test, and as many tests at once as there are processors. Tests of a module run in one process
+# until another process has nothing to do: what they share is made once.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -54,7 +54,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The project gates itself, and its leaderboards and experiments are those of their stored results.
+# The project gates itself, and checks that its pages of leaderboards and experiments match the stored results.
 gate: $(INSTALLED) check-leaderboards check-experiments
 	$(BIN)/xlir-bench gate --baseline leaderboards/baselines/builtin-ngram/mini --candidate builtin:ngram
 
@@ -64,14 +64,14 @@ check-leaderboards: $(INSTALLED)
 check-experiments: $(INSTALLED)
 	$(BIN)/xlir-bench experiment --index leaderboards/experiments --check
 
-# The site in build/site; a link that leads nowhere is an error.
+# Builds the site in build/site; a broken link is an error.
 docs: $(INSTALLED)
 	$(BIN)/python docs/lay_out.py
 	$(BIN)/zensical build --strict --config-file build/zensical.toml
 
-# The results and pages of leaderboards/ made again, with the vectors that the cache holds, and the data under
-# DATA where it lies there. MINILM is a folder of sentence-transformers/all-MiniLM-L6-v2, called so; HYBRID the model
-# of the first seed of hybrid batches, alpha .5, of the recipe `hybrid-pretrained`.
+# Makes the results and pages of leaderboards/ again, with vectors from the cache and data from DATA, if set. MINILM
+# is a folder with sentence-transformers/all-MiniLM-L6-v2, named all-MiniLM-L6-v2; HYBRID is the model that the recipe
+# `hybrid-pretrained` trains with hybrid batches, alpha .5 and its first seed.
 DATA ?= $(XLIR_DATA)
 MINILM ?= all-MiniLM-L6-v2
 HYBRID ?= multilingual-e5-small-hybrid
@@ -102,18 +102,19 @@ bench: $(INSTALLED)
 kills: $(INSTALLED)
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m kills
 
-# Would the tests notice? 200 small faults over search, measures and results, each met by the tests that run its line.
+# Would the tests notice a fault? Puts 200 small faults into search, measures and results, one at a time, and runs the
+# tests that run the changed line.
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 
-# Spoilt files over every border; a table of what came back. More or others: FUZZ="--inputs 5000 --border npy".
+# Reads damaged files with every reader, and prints a table of outcomes. To choose: FUZZ="--inputs 5000 --border npy".
 FUZZ ?= --inputs 200000
 
 fuzz: $(INSTALLED)
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m fuzz $(FUZZ)
 
-# Trains builtin:multilingual again, of the parallel text under DATA/parallel and by the recipe beside its
-# weights; the tasks whose data lies under DATA are those that no training row may hold text of.
+# Trains builtin:multilingual again, on the parallel text in DATA/parallel, with the recipe beside its weights. No
+# training row may hold text of the tasks whose data is in DATA.
 TRAINED := results/multilingual
 BUNDLED := xlir_bench/encoders/multilingual_model
 ROWS_OF = $(BIN)/xlir-bench augment parallel --quiet --langs ar,de,el,en,es,hi,ru,th,tr,vi,zh
@@ -130,13 +131,14 @@ multilingual: $(INSTALLED)
 		--output $(TRAINED)/model
 	cp $(TRAINED)/model/model.safetensors $(TRAINED)/model/tokenizer.json $(BUNDLED)
 
-# What CI tests with. Run after a dependency was added or raised, then run the tests.
+# Writes the versions that CI tests with. Run it after a change of dependencies, then run the tests.
 constraints: $(INSTALLED)
 	$(BIN)/python -m pip freeze --exclude-editable --exclude xlir-bench \
 		| sed 's/+cpu$$//; s/ @ .*//' > constraints.txt
 
-# The stamp makes the second call install nothing; a changed dependency installs again. Python compiles what it
-# imports by itself: most of 20,000 files are never imported. A new pip takes half the time of an old Python's.
+# The target file makes a second call install nothing, until a dependency changes. --no-compile: most of the 20,000
+# files are never imported, and Python compiles the others when it imports them. A new pip takes half the time of the
+# one that comes with an old Python.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
