@@ -44,7 +44,7 @@ def test_a_candidate_does_not_take_the_place_of_its_baseline(gate, xlir):
     before = (usual / "result.json").read_bytes()
     said = xlir("gate", "--baseline", usual, "--candidate", "builtin:ngram")
     assert (said.code, said.out) == (2, "")
-    assert tells(said.err, "place", "baseline", str(usual), "--output")
+    assert tells(said.err, "replace", "baseline", str(usual), "--output")
     assert (usual / "result.json").read_bytes() == before
 
 

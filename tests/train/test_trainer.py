@@ -216,7 +216,7 @@ def test_options_may_be_given_by_their_names(rows_file: Path, tmp_path: Path) ->
     for wrong, told in (
         ({"sources": "mini-train"}, "train_hybrid .*output"),
         ({"sources": "mini-train", "output": "out", "step": 2}, "'step'.*'steps'"),
-        ({"options": options_of_run, "steps": 2}, "options, steps "),
+        ({"options": options_of_run, "steps": 2}, "options, or steps "),
     ):
         with pytest.raises(InputError, match=told):
             xb.train_hybrid(**wrong)

@@ -232,10 +232,7 @@ def measure_cost(
     progress: Progress | None = None,
     command: str = "",
 ) -> CostPart:
-    """Measure every variant of these models on one task.
-
-    Texts that are not in the cache are encoded once for each dtype.
-    """
+    """Measure every variant of these models on one task; texts not in the cache are encoded once for each dtype."""
     progress = progress or Silent()
     collection = load_collection(task, run_options, progress)
     settings = settings_asked(task, run_options)
@@ -375,7 +372,7 @@ def latency(rounds: Sequence[Floats]) -> LatencyPart:
 def unbeaten(quality: Sequence[float], costs: Sequence[Sequence[float]]) -> list[bool]:
     """For each variant, whether no unbeaten variant beats it.
 
-    A variant beats another if it is no worse in quality and in cost, and better in one of them. `costs` has the costs of
+    A variant beats another if it is no worse in quality and in cost, and better in one of them. `costs` are those of
     each variant by round: a variant is cheaper if it is cheaper in every round, since a difference in some rounds may
     be noise. A variant that is beaten by beaten variants only is unbeaten: otherwise a chain of variants with almost
     equal costs could hide one that is clearly cheaper than the best.

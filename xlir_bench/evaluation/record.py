@@ -149,7 +149,7 @@ def misleading_notes(
     collection: Collection,
     vectors: Mapping[tuple[Role, str], Vectors] | None,
 ) -> list[str]:
-    """Warnings about scores that may mislead, because of unknown tokens, equal vectors, or cosines that hardly differ."""
+    """Warnings about scores that may mislead: unknown tokens, equal vectors, or cosines that hardly differ."""
     shares = {lang: part.unknown_share or 0 for lang, part in texts.items()}
     unknown = [f"{lang} {share:.0%}" for lang, share in shares.items() if share > MANY_UNKNOWN]
     notes = []

@@ -130,7 +130,8 @@ def _of_one(
         if by_workers:
             if options.search_device.partition(":")[0] not in (CPU, executor.device):
                 raise InputError(
-                    f"--search-device {options.search_device}: workers have {executor.device}: leave the option out, or give {executor.device}"
+                    f"--search-device {options.search_device}: workers have {executor.device}: leave the option out, or"
+                    f" give {executor.device}"
                 )
             if not isinstance(encoder, str | os.PathLike) or options.cache is None:
                 raise InputError(
@@ -188,8 +189,8 @@ def _refuse_late(name: str, encoder_options: EncoderOptions, options: RunOptions
     ]
     if late:
         raise InputError(
-            f"{', '.join(late)}: {name} is an existing retriever, which no option of making one can change: leave these options"
-            " out, or give an encoder or its spec"
+            f"{', '.join(late)}: {name} is an existing retriever, which no option of making one can change:"
+            " leave these options out, or give an encoder or its spec"
         )
 
 

@@ -76,7 +76,7 @@ class Unions:
         return np.split(shared, np.flatnonzero(np.diff(turn)) + 1) if len(shared) else []
 
     def scored(self, pool: int, numbers: Ints, index: ScoringIndex) -> Scored:
-        """The questions with these numbers in the language of a pool, with the scores of all passages in their unions."""
+        """The questions with these numbers in a pool's language, with the scores of all passages in their unions."""
         ranking, number = self.pools[pool].ranking, self.number[pool]
         question = np.flatnonzero(np.isin(number, numbers))
         start = self.ends[number[question]]

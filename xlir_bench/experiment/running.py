@@ -124,7 +124,8 @@ class Trainings:
         counted = (of_workers if executor.remote else None) or Silent()
         if missing := self.missing_data():
             raise OutOfReachError(
-                f"recipe {recipe.name} needs what is missing:\n  " + "\n  ".join(missing)
+                f"recipe {recipe.name} needs data or models that are missing:\n  "
+                + "\n  ".join(missing)
             )
         how_encoded = self._encoder_options(recipe.variants()[0])
         if how_encoded.rerank is not None:  # an error now, and not after the first training

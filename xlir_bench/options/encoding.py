@@ -62,7 +62,7 @@ class LoadOptions:
         None, group=SEARCH, metavar="FILE", decides=True, goes_with="transform",
     )  # fmt: skip
     fuse: tuple[str, ...] = option(
-        "Also search with this model, and rank the best passages of both by both; may be given again.",
+        "Also search with this model: the best passages of both are ranked by both together; may be given again.",
         (), group=FUSED, metavar="SPEC", many=True, decides=True,
     )  # fmt: skip
     fuse_weights: tuple[float, ...] | None = option(

@@ -97,7 +97,7 @@ class RunOptions:
         None, group=MEASURED, metavar="TEXT", decides=True, told="candidate text {}",
     )  # fmt: skip
     query_form: QueryForm | None = option(
-        "Change questions to how people may type them; the same change in every run.",
+        "Ask questions as people may type them; the change is the same in every run.",
         None, group=MEASURED, decides=True, told="QUESTIONS {}",
     )  # fmt: skip
     lexicon: Path | None = option(
@@ -239,7 +239,8 @@ class WorkOptions:
         "local", group=MACHINES, metavar="local|ray|ray:HOST:PORT", parse=place,
     )  # fmt: skip
     workers: int | None = option(
-        "How many workers.  [default: one per GPU; without GPUs, one per node]", None, group=MACHINES, metavar="N", least=1
+        "How many workers.  [default: one per GPU; without GPUs, one per node]",
+        None, group=MACHINES, metavar="N", least=1
     )  # fmt: skip
     gpus_per_worker: float | None = option(
         "GPUs for each worker; 0.5 is half of one.  [default: 1 where the cluster has any]",

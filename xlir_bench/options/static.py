@@ -71,6 +71,6 @@ class StaticOptions:
             raise InputError(f"{flags} is for {PREFIX} models, and {model} is not one")
 
     def made_of(self) -> Mapping[str, Any]:
-        """The options that decide the model that training starts from, without defaults, so that its digest stays the same."""
+        """The options that decide the model before training; without defaults, so that digests stay the same."""
         decisive = ("vocabulary", "smoothing", "romanise")
         return {name: value for name, value in self.chosen().items() if name in decisive}

@@ -54,7 +54,7 @@ class Option:
     loss: str | None = None
     """The only ``--loss`` that the option is for; with any other it is refused and not recorded."""
     recorded: Literal["always", "given", "never"] = "always"
-    """When the record of a training states it; ``given``: unless it is at its default, so that older records stay valid."""
+    """When the record of a training states it; ``given``: if not at its default, so that older records stay valid."""
     decides: bool = False
     """Whether it decides the numbers: a result states its value, and `gate` runs a candidate with the same."""
     makes_retriever: bool = False

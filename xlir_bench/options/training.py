@@ -212,10 +212,7 @@ class TrainOptions:
         None, group=LEARNING, metavar="rows[,TASK|FILE,...]", in_recipes="training",
     )  # fmt: skip
     pooling: Literal["mean", "cls"] = option(
-        "The pooling that is added to a plain transformer.",
-        "mean",
-        group=LEARNING,
-        in_recipes="training",
+        "Pooling added to a plain transformer.", "mean", group=LEARNING, in_recipes="training"
     )
     query_prompt: str | None = option(
         "Text put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
@@ -245,7 +242,8 @@ class TrainOptions:
         "Stop after N evaluations without a better one.", None, group=EVALUATION, metavar="N", above=0
     )  # fmt: skip
     save_steps: int | None = option(
-        "Save a checkpoint every N steps.  [default: at evaluations: the best step, and others at most every five minutes]",
+        "Save a checkpoint every N steps.  [default: at evaluations: the best step, and others at most every five"
+        " minutes]",
         None, group=EVALUATION, metavar="N", above=0,
     )  # fmt: skip
     log_steps: int = option(

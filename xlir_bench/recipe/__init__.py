@@ -102,10 +102,10 @@ class Recipe(Section):
             for choice in self.only
             if not any(v.has(choice) for v in self._grid())
         ]
-        evaluated_with = self.evaluation()
+        options = self.evaluation()
         if (
-            evaluated_with["rerank"] is None
-            and evaluated_with["rerank_depth"] != OF_RECIPE["rerank_depth"].default
+            options["rerank"] is None
+            and options["rerank_depth"] != OF_RECIPE["rerank_depth"].default
         ):
             faults.append("rerank-depth needs rerank, which names a reranker")
         faults += [
@@ -182,11 +182,9 @@ class Recipe(Section):
         return [*bases, *trained]
 
     def evaluation(self, encoding: str | None = None) -> dict[str, Any]:
-        """The options that models are evaluated with in an encoding, by the fields of `RunOptions` and `EncoderOptions`."""
-        evaluated_with = {name: getattr(self, name) for name in OF_RECIPE}
-        return evaluated_with | (
-            self.encodings[encoding].model_dump() if encoding is not None else {}
-        )
+        """The options of evaluations with an encoding, by the fields of `RunOptions` and `EncoderOptions`."""
+        options = {name: getattr(self, name) for name in OF_RECIPE}
+        return options | (self.encodings[encoding].model_dump() if encoding is not None else {})
 
     def cells(self) -> tuple[Cell, ...]:
         """Everything that is to be trained and evaluated; an untrained base once, unless it is random."""

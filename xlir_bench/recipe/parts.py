@@ -170,7 +170,7 @@ class Claim(Section):
     text: str
     better: Choice
     than: tuple[Choice, ...]
-    """The trainings that `better` has to exceed, each of them. Values that a choice leaves open are those of `better`."""
+    """`better` has to exceed each of these. Values that a choice leaves open are those of `better`."""
     task: str
     kind: Kind = Kind.MULTILINGUAL
     measure: str = "map"
@@ -247,7 +247,7 @@ class Cell:
 
     @property
     def training(self) -> str:
-        """The name of its training, shared by cells that differ in their encoding alone. The digest stands for the model."""
+        """The name of its training, shared by cells that differ only in encoding; the digest stands for the model."""
         v = self.variant
         alpha = "" if v.alpha is None else f"a{v.alpha:g}"
         size = "" if v.batch_size is None else f"b{v.batch_size}"

@@ -187,7 +187,7 @@ class _Run:
     def train(
         self, evaluate: Evaluate | None, command: str, say: Callable[[str], object]
     ) -> Mapping[str, Any]:
-        """Run all stages, and return the record of the run. The record is written last: it marks the run as finished."""
+        """Run all stages, and return the record, which is written last: it marks the run as finished."""
         options, folder = self.options, self.folder.path
         # What cannot run is refused before anything is read.
         intervals(options, evaluate, 1)
@@ -268,7 +268,8 @@ class _Run:
         options, store = self.options, plan.store
         if options.loss == "lakda" and plan.counts["infonce_alone"] == 1:
             raise InputError(
-                f"--loss lakda needs questions in two languages, and no row has its question in two of {', '.join(store.languages)}"
+                f"--loss lakda needs questions in two languages, and no row has its question in two of"
+                f" {', '.join(store.languages)}"
             )
         if options.loss != "distil":
             return plan
@@ -289,7 +290,7 @@ class _Run:
         return project(base, plan.teacher.dimension, stored, options.batches.seed)
 
     def rows(self) -> tuple[RowStore, Mapping[str, Any]]:
-        """The rows, and a report on evaluation texts among them; both are read from the folder if sources are unchanged."""
+        """The rows, and a report on evaluation texts among them; stored ones are used if the sources are unchanged."""
         report_file = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
         if store is not None and report_file.is_file():
