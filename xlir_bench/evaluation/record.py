@@ -183,7 +183,7 @@ def misleading_notes(
 
 
 def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[str]:
-    """How many queries some settings could not score."""
+    """A note with the number of queries that could not be scored."""
     unscored = [len(collection.queries[r.setting.query_lang].ids) - len(r.scored) for r in rankings]
     total, settings = sum(unscored), np.count_nonzero(unscored)
     if not total:
@@ -192,7 +192,7 @@ def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[
         return [f"{total:,} of the queries have no answer other than yes or no and are left out"]
     return [
         f"{total:,} queries in {settings:,} settings have no relevant passage there and are left out"
-        " of them (each setting's `queries` is what was scored)"
+        " (`queries` of a setting counts those that were scored)"
     ]
 
 

@@ -32,7 +32,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Everything that is stated of an option."""
+    """Everything that is stated about an option."""
 
     help: str
     group: str = REST
@@ -128,7 +128,7 @@ def same_option(record: type[Any], name: str) -> Any:
 
 
 def option_of(stated: Any, name: str, type: Any) -> Option:
-    """What `option` stated of a field or parameter of this name and type."""
+    """The option that a field or parameter states, with its name and type."""
     declared: Option = stated.metadata[OPTION]
     default = stated.default if stated.default_factory is MISSING else None
     flag = declared.flag or name.replace("_", "-")

@@ -221,7 +221,7 @@ class TrainOptions:
         "Text put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes="training"
     )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = option(
-        "Arithmetic, where the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes="training"
+        "Arithmetic of training, if the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes="training"
     )  # fmt: skip
     device: str | None = option(
         "Where to train.  [default: the best there is; cpu for builtin:static]",
@@ -235,7 +235,8 @@ class TrainOptions:
     eval_texts: int = 0
     """How many texts one evaluation encodes; 0 if not known."""
     select_by: str = option(
-        "Keep the best step by this: mean (of the maps), TASK.KIND.map, TASK.rank_distance; or last.",
+        "The figure that selects the step to keep: mean (of the maps), TASK.KIND.map or TASK.rank_distance; last: the"
+        " last step.",
         MEAN, group=EVALUATION, metavar="FIGURE",
     )  # fmt: skip
     patience: int | None = option(
@@ -337,7 +338,7 @@ class TrainOptions:
                     f"--{each.flag} is for --loss {each.loss}: leave it out, in --config too"
                 )
         if self.loss == "distil" and self.teacher is None:
-            raise InputError("--loss distil needs --teacher: a model, or a file of its vectors")
+            raise InputError("--loss distil wants a --teacher: a model, or a file of its vectors")
         if self.loss == "one-to-k" and self.vrn_weight:
             raise InputError("--vrn-weight needs one answer for each row, and one-to-k has several")
         if self.frozen_layers is not None and self.from_nothing:
@@ -347,7 +348,9 @@ class TrainOptions:
         _ = self.batches_a_step
         owned = sorted(OWNED & set(self.arguments))
         if owned:
-            raise InputError(f"--training-args sets {', '.join(owned)}: this command decides that")
+            raise InputError(
+                f"--training-args: leave out {', '.join(owned)}, which this command sets itself"
+            )
 
     def refuse_static(self) -> None:
         """Refuse options that a static model cannot be trained with."""

@@ -160,7 +160,7 @@ class Recipe(Section):
         return faults
 
     def variants(self) -> tuple[Variant, ...]:
-        """What is compared: each is trained once a seed; the untrained bases come first."""
+        """What is compared: each is trained once for each seed; the untrained bases come first."""
         grid = self._grid()
         return tuple(v for v in grid if not self.only or any(v.has(choice) for choice in self.only))
 

@@ -268,7 +268,7 @@ class _Run:
         options, store = self.options, plan.store
         if options.loss == "lakda" and plan.counts["infonce_alone"] == 1:
             raise InputError(
-                f"--loss lakda needs questions in two languages, and no row has its question in two of"
+                f"--loss lakda needs a question in two languages, and no row has its question in two of"
                 f" {', '.join(store.languages)}"
             )
         if options.loss != "distil":
