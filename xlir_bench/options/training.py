@@ -349,7 +349,7 @@ class TrainOptions:
         owned = sorted(OWNED & set(self.arguments))
         if owned:
             raise InputError(
-                f"--training-args: leave out {', '.join(owned)}, which this command sets itself"
+                f"--training-args sets {', '.join(owned)}, which train-hybrid sets itself: leave that out"
             )
 
     def refuse_static(self) -> None:
