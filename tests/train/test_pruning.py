@@ -162,7 +162,9 @@ def test_special_tokens_and_single_characters_stay_and_order_is_kept(
     asked: Asked, tmp_path: Path
 ) -> None:
     base = MODELS["unigram xlm-roberta"](tmp_path / "base")
-    options = asked(base, sources=rows_of(tmp_path, {"en": TEXTS["en"]}), prune_vocabulary=("rows",))
+    options = asked(
+        base, sources=rows_of(tmp_path, {"en": TEXTS["en"]}), prune_vocabulary=("rows",)
+    )
     save_untrained(options)
     whole, small = loaded(base)[0].tokenizer, loaded(options.output)[0].tokenizer
     assert small.all_special_tokens == whole.all_special_tokens
