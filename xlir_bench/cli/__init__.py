@@ -21,34 +21,34 @@ from xlir_bench.version import __version__
 COMMANDS = {
     "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
     "profile": "Say what an encoder costs in use, and which variant of it to ship.",
-    "show": "Print the tables of a stored result again, or what became of one question.",
+    "show": "Print the tables of a stored result again, or the ranks of one question's answers.",
     "diagnose": "Say why answers were missed: ranking across languages, matching, or labels in doubt.",
     "leaderboard": "Write leaderboards from stored results, as Markdown and as one HTML page.",
     "plot": "Draw stored results: matrix, languages, bias, trade-off, checkpoints, alignment.",
-    "compare": "Set stored results against each other: differences, intervals, tests.",
-    "robustness": "Say whether what holds on one task holds on others.",
+    "compare": "Compare stored results: differences, intervals, tests.",
+    "robustness": "Say whether a score or a gain on one task holds on others.",
     "gate": "Pass or fail a candidate against a baseline, by a policy.",
     "export": "Write stored results for other tools (latex, trec, mteb, hf, csv …) or for Git.",
     "train-hybrid": "Train an encoder on parallel rows, in batches of one language and across languages.",
     "experiment": "Train and evaluate the grid of a recipe over seeds, and say which claims hold.",
-    "augment": "Make training rows: of parallel text, code-switched by a lexicon, translated by a model.",
+    "augment": "Make training rows: from parallel text, by code-switching, or by a translation model.",
     "tasks": "List the tasks, or every setting of one.",
-    "data": "Download and check data; look training rows through.",
+    "data": "Download the data of tasks; check training rows for faults and for evaluation texts.",
     "cache": "Show and prune the cache of vectors.",
 }
-"""The line of each is its help, so that none has to be imported."""
+"""What `xlir-bench --help` says of each command; kept here, so that it imports none of them."""
 MODULES = {
     **dict.fromkeys(("show", "diagnose", "compare", "robustness"), "results"),
     **dict.fromkeys(("leaderboard", "plot", "export"), "publishing"),
 }
-"""Where commands stand that share a module; every other one stands in that of its name."""
+"""Modules that define several commands; every other command has a module of its own name."""
 
 
 class LazyGroup(CommandGroup):
-    """A group that imports a command when it is called for, not to list it."""
+    """A group that imports a command only when it is called, not to list it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; the words as they were typed stay with the context, for the record."""
+        """As click does; keeps the arguments as they were typed, for `canonical_command`."""
         ctx.obj = tuple(args)
         return super().parse_args(ctx, args)
 
@@ -74,7 +74,7 @@ class LazyGroup(CommandGroup):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="xlir-bench %(version)s", help="Print the version.")
 def group() -> None:
-    """Measure how well an encoder retrieves within a language, across languages, and from all at once.
+    """Measure how well an encoder retrieves within a language, across languages, and in a pool of all.
 
     \b
     xlir-bench run                            built-in encoder, bundled task
@@ -89,9 +89,11 @@ def group() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; every failure is a line or two and an exit code."""
+    """Run the command line; a failure prints a line or two and sets the exit code."""
     words = list(sys.argv[1:] if args is None else args)
-    if os.name == "nt":  # a pipe there has a national encoding, which cannot hold every language
+    if (
+        os.name == "nt"
+    ):  # a pipe on Windows has a national encoding, which cannot hold every language
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         words = as_globbed(words)
@@ -99,12 +101,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def as_globbed(words: Sequence[str]) -> list[str]:
-    """The words, with the paths in place of the patterns that name some: shells of Windows leave that to programs."""
+    """The arguments, each pattern replaced by the paths that match it: Windows shells leave this to programs."""
     return [path for word in words for path in sorted(glob(word)) or [word]]  # noqa: PTH207 (of any path)
 
 
 def exit_code(args: list[str]) -> int:
-    """What the command line says of these arguments, as an exit code."""
+    """Run the command line with these arguments and return the exit code."""
     try:
         result: Any = group.main(args, prog_name="xlir-bench", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -114,7 +116,7 @@ def exit_code(args: list[str]) -> int:
         say(error.format_message(), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted: what was encoded is kept; the same command goes on", err=True)
+        say("\ninterrupted: what was encoded is kept; run the same command to continue", err=True)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): no more output, no traceback at exit.

@@ -1,4 +1,4 @@
-"""`xlir-bench augment`: more training rows made of those there are, or of parallel text."""
+"""`xlir-bench augment`: make training rows from existing rows or from parallel text."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ if TYPE_CHECKING:
 
 augment = CommandGroup(
     "augment",
-    help="""Make training rows: of parallel text, or of rows there are by a lexicon or a translation model.
+    help="""Make training rows from parallel text, or from existing rows with a lexicon or a translation model.
 
-    ROWS is whatever train-hybrid takes: JSON Lines (.gz too), parquet, CSV in the long form, a folder, a
-    name of the `datasets` library, or mini-train. What is made is JSON Lines, and says in `origin` how.
-    Without a row to write, the exit code is 1.
+    ROWS is any training data that train-hybrid takes: JSON Lines (.gz too), parquet, CSV in the long form,
+    a folder, a name of the `datasets` library, or mini-train. The output is JSON Lines; the field `origin`
+    says how a row was made. If no row is made, the exit code is 1.
     """,
 )
-ROWS_FILE = option("Where rows go: .jsonl, packed if it ends in .gz.", group=OUTPUT, metavar="FILE")
+ROWS_FILE = option(
+    "The JSON Lines file to write; it is gzipped if its name ends in .gz.",
+    group=OUTPUT,
+    metavar="FILE",
+)
 SKIP_FAULTS = same_option(TrainOptions, "skip_faults")
 
 
@@ -46,10 +50,10 @@ def _checked(output: Path, names: Sequence[str]) -> None:
 
     check_output(output, names)
     if output.exists():
-        warn(f"{output} is there and is replaced")
+        warn(f"{output} exists and is replaced")
 
 
-def _told(
+def _report_outcome(
     record: dict[str, Any],
     blocks: Sequence[Block],
     output: Path,
@@ -57,7 +61,7 @@ def _told(
     quiet: bool,
     skipped: Sequence[Fault] | None = None,
 ) -> int:
-    """Say what was made, what was left out, and that no row was written; the exit code."""
+    """Report the rows made and the faulty rows left out; the exit code, 1 if no row was made."""
     from xlir_bench.train.row_files import listed_faults
 
     if as_json:
@@ -82,17 +86,19 @@ def parallel(
     as_json: bool = JSON,
     quiet: bool = QUIET,
 ) -> int:
-    """Make training rows of parallel text.
+    """Make training rows from parallel text.
 
-    FILE is JSON Lines of {"id", "doc", "text": {lang: text}} (`doc` may be missing) or, named .tsv,
-    lines of language, language, text, text; both may be .gz. Pairs that share a sentence become one row.
+    FILE is JSON Lines of {"id", "doc", "text": {lang: text}} (`doc` may be missing) or, if its name
+    ends in .tsv, lines of language, language, text, text; both may be .gz. Pairs of a .tsv file that share
+    a sentence become one row.
 
     \b
-    A row is
-      translations  a text and its translations
-      passages      neighbours of one doc joined, --sizes at a time; translations
-      next          a sentence and the next one of its doc
-      context       a sentence, and it with the sentences before and after it
+    With --make, a row pairs
+      translations  a text with its translations
+      passages      --sizes neighbouring sentences of a doc, joined, with their
+                    translations
+      next          a sentence with the next sentence of its doc
+      context       a sentence with a passage: itself and its neighbours
 
     \b
     Examples:
@@ -126,8 +132,8 @@ def parallel(
                 raise InputError(f"--langs {','.join(sorted(lacking))}: no line has such a text")
 
         write_rows(output, rows())
-    told = [Lines(f"{count:,} rows written to {output}")]
-    return _told({"rows": count}, told, output, as_json, quiet)
+    summary = Lines(f"{count:,} rows written to {output}")
+    return _report_outcome({"rows": count}, [summary], output, as_json, quiet)
 
 
 @command(inside=augment)
@@ -135,14 +141,14 @@ def code_switch(
     *,
     names: tuple[str, ...] = argument("ROWS..."),
     lexicon: Path = option(
-        "A folder of en-de.tsv, …: each line a word, a tab, its translation.", group=WORDS, metavar="DIR"
+        "A folder of files such as en-de.tsv; each line is a word, a tab, its translation.", group=WORDS, metavar="DIR"
     ),
     options: SwitchOptions,
     sources: tuple[str, ...] | None = option(
-        "Switch texts of these.  [default: all that are listed]", None, group=LANGUAGES, flag="from"
+        "Languages whose texts are switched.  [default: all in the lexicon]", None, group=LANGUAGES, flag="from"
     ),
     targets: tuple[str, ...] | None = option(
-        "Take words of these.  [default: all that are listed]", None, group=LANGUAGES, flag="to"
+        "Languages that words are taken from.  [default: all in the lexicon]", None, group=LANGUAGES, flag="to"
     ),
     both_ways: bool = option("Read en-de.tsv as a list from de to en as well.", False, group=LANGUAGES),
     output: Path = ROWS_FILE,
@@ -153,15 +159,15 @@ def code_switch(
 ) -> int:  # fmt: skip
     """Replace words by dictionary translations, each with probability --p (arXiv 2305.05295).
 
-    For each row in which a word was replaced a copy is written, with the id and the data set of the row:
-    train on both files, and the two never meet in a batch. A text stays under its language, with words of
-    others in it. On a side that is switched the copy has only the languages that the lexicon has lists
-    from; the other side is as it was. With lists from English alone, --side both makes rows for monolingual
-    batches, and --side question rows for cross-lingual ones too.
+    The output has a copy of each row in which a word was replaced, with the row's id and data set. Train on
+    both files: a row and its copy never meet in a batch. A switched text keeps its language code. On a
+    switched side the copy has only the languages that the lexicon translates from; the other side is
+    unchanged. With a lexicon from English alone, --side both makes rows for monolingual batches, and --side
+    question makes rows for cross-lingual batches too.
 
-    Capitals, punctuation and spaces stay. A script without spaces is cut by the longest words that the
-    lexicon has, from the left. Where there are several translations one is drawn. What is drawn depends on
-    --seed and the text alone, so that rows may come and go and the others stay the same.
+    Capitals, punctuation and spaces stay. In a script without spaces, words are found from the left, the
+    longest word of the lexicon first. If a word has several translations, one is drawn. The draw depends on
+    --seed and the text alone: adding or removing rows does not change the others.
 
     \b
     Examples:
@@ -186,8 +192,8 @@ def code_switch(
             for copy in switcher.switched(sound_rows(name, bars, offline, skipped), name)
         )
         write_rows(output, copies)
-    record, told = _switched_record(switcher), _switched_blocks(switcher, output)
-    return _told(record, told, output, as_json, quiet, skipped)
+    record, blocks = _switched_record(switcher), _switched_blocks(switcher, output)
+    return _report_outcome(record, blocks, output, as_json, quiet, skipped)
 
 
 @command(inside=augment)
@@ -202,14 +208,14 @@ def translate(
     offline: bool = OFFLINE,
     skip_faults: bool = SKIP_FAULTS,
 ) -> int:
-    """Add translations to rows that lack them, by a translation model on this machine.
+    """Add translations to rows that lack them, with a translation model on this machine.
 
-    Every row is written, with the languages of --to added to each side that lacks them; texts that are
-    there stay as they are. What is written takes the place of the rows that were read: train on it alone.
-    Languages are the rows' own codes (de, zh, sw), whatever the model calls them. A Marian model of one
-    pair does not say which: say --from, if it is not English.
+    Every row is written, and each side gets the languages of --to that it lacks; existing texts stay as
+    they are. The output replaces the input: train on the output alone. Give languages by the codes of the
+    rows (de, zh, sw), whatever codes the model uses. A Marian model of one language pair does not name its
+    languages: give --from if its source is not English.
 
-    Killed at any time, the same command goes on where it was, to the same bytes.
+    After an interruption, the same command continues, and writes the same bytes.
 
     \b
     Examples:
@@ -227,8 +233,8 @@ def translate(
     translating = Translating(load_translator(options), names, side, offline, skipped)
     with Bars(quiet or as_json) as bars:
         report = translating.run(output, bars)
-    told = [_translated(report, output, options.max_length)]
-    return _told(report.as_json(), told, output, as_json, quiet, skipped)
+    blocks = [_translated(report, output, options.max_length)]
+    return _report_outcome(report.as_json(), blocks, output, as_json, quiet, skipped)
 
 
 def _translated(report: Report, output: Path, longest: int) -> Block:
@@ -278,8 +284,8 @@ def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
     ]
     lines = []
     if same := switcher.lexicon.unchanged:
-        lines.append(f"{same:,} lines of the lexicon translate a word by itself: passed over")
+        lines.append(f"{same:,} lines of the lexicon translate a word by itself: ignored")
     if switcher.unchanged:
-        lines.append(f"{switcher.unchanged:,} rows without a word that was replaced: no copy")
+        lines.append(f"{switcher.unchanged:,} rows not copied: none of their words was replaced")
     summary = Lines(*lines, f"{switcher.rows:,} rows written to {output}")
     return [Table.of(rows, words=("into",)), summary] if rows else [summary]

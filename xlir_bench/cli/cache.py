@@ -1,4 +1,4 @@
-"""`xlir-bench cache`: the vectors that are kept, and the corpora too large for memory."""
+"""`xlir-bench cache`: cached vectors, and the texts of corpora too large for memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 @command(cls=CommandGroup, invoke_without_command=True)
 def cache(*, as_json: bool = JSON) -> None:
-    """Show the cache of vectors by encoder.
+    """Show the cached vectors of each encoder.
 
     \b
     Examples:
@@ -54,11 +54,11 @@ def cache(*, as_json: bool = JSON) -> None:
 def prune(
     *,
     max_size: int | None = option(
-        "Keep at most so much (500M, 5G): the longest unused go first.",
+        "Keep at most this much (500M, 5G); encoders with the oldest vectors go first.",
         None, group=REMOVED, metavar="SIZE", parse=number_of_bytes,
     ),
     older_than: int | None = option(
-        "Remove what was not written for so long (12h, 30d, 8w).",
+        "Remove vectors of encoders that had no new vector for this long (12h, 30d, 8w).",
         None, group=REMOVED, metavar="AGE", parse=amount("12h or 30d", **AGES),
     ),
     encoders: tuple[str, ...] = option(
@@ -73,7 +73,7 @@ def prune(
     ),
     dry_run: bool = option("Say what would be removed, and remove nothing.", False),
 ) -> None:  # fmt: skip
-    """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
+    """Remove cached vectors and texts; a later run makes what it needs again."""
     from xlir_bench.rendering.numbers import size
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.retrieval import prune as prune_cache
@@ -81,14 +81,16 @@ def prune(
 
     done = "would be removed" if dry_run else "removed"
     if texts or everything:
-        of_texts = (corpora_bytes if dry_run else remove_corpora)(corpora())
-        say(f"{done}: the texts of large corpora, {size(of_texts)}")
+        texts_bytes = (corpora_bytes if dry_run else remove_corpora)(corpora())
+        say(f"{done}: the texts of large corpora, {size(texts_bytes)}")
     known = {entry.encoder for entry in cache_entries(cache_root())}
     encoders = tuple(known) if everything else encoders
     if max_size is None and older_than is None and not encoders:
         if texts or everything:
             return
-        raise InputError("say what goes: --max-size, --older-than, --encoder, --corpora or --all")
+        raise InputError(
+            "say what to remove: --max-size, --older-than, --encoder, --corpora or --all"
+        )
     if unknown := [name for name in encoders if name not in known]:
         raise UnknownNameError("encoder in the cache", unknown, known)
     pruned = prune_cache(cache_root(), max_size, older_than, encoders, dry_run)

@@ -1,4 +1,4 @@
-"""From a function to a command: its parameters are options, or records of options, and so become its flags."""
+"""Makes a command of a function: each parameter is an option, or a record of options, and becomes flags."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ OFFLINE = offline_option()
 
 
 def argument(metavar: str, default: Any = MISSING) -> Any:
-    """A parameter without a flag."""
+    """A positional argument."""
     return option("", default, metavar=metavar, positional=True)
 
 
 NAMES = click.types.StringParamType()
 NAMES.name = "a,b,c"
-"""Names in one word; what is made of them the option says."""
+"""Names separated by commas, as one text; `parsed` splits it."""
 PATH = click.Path(path_type=Path, readable=False)
 
 
@@ -62,12 +62,12 @@ class GroupedOption(click.Option):
 
 
 class GroupedCommand(click.Command):
-    """A command whose ``--help`` has its options under headings; those of none come last."""
+    """A command whose ``--help`` has its options under headings; options without a heading come last."""
 
-    allow_extra_args = True  # they are refused here, in our words
+    allow_extra_args = True  # `parse_args` refuses them with our own message
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; what is wrong with the words is told as our own errors are."""
+        """As click does, but a wrong command line raises our own `InputError`."""
         try:
             rest = super().parse_args(ctx, args)
         except click.exceptions.NoArgsIsHelpError:
@@ -79,12 +79,12 @@ class GroupedCommand(click.Command):
                 p.make_metavar(ctx) for p in self.params if isinstance(p, click.Argument)
             )
             raise InputError(
-                f"{ctx.command_path} takes {takes or 'no word without a flag'}: leave out {shlex.join(rest)}"
+                f"{ctx.command_path} takes {takes or 'no argument without a flag'}: leave out {shlex.join(rest)}"
             )
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options, heading by heading, in the order in which the first of each was stated."""
+        """The options under their headings; a heading comes where its first option was stated."""
         by_group: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             shown = param.get_help_record(ctx) if isinstance(param, click.Option) else None
@@ -100,12 +100,12 @@ class GroupedCommand(click.Command):
 
 
 class CommandGroup(GroupedCommand, click.Group):
-    """Commands under one name."""
+    """A command with subcommands."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does; an unknown command gets a near miss."""
+        """As click does; the error for an unknown command suggests a similar one."""
         known = self.list_commands(ctx)
         if not ctx.resilient_parsing and args[0] not in known:
             raise UnknownNameError("command", args[:1], known)
@@ -119,11 +119,11 @@ def command(
     cls: type[click.Command] = GroupedCommand,
     **attributes: Any,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function a command; its docstring is the help, and a number that it returns the exit code.
+    """Make a function a command: its docstring is the help, and a number that it returns is the exit code.
 
-    Each parameter is an option, stated as its default, or a record of options, of which it may take some alone:
-    ``Annotated[RunOptions, ("langs", "limit")]``. With `config`, which finds the file that is named, options may
-    also stand in a TOML file.
+    A parameter has an `option` as its default, or its type is a record of options. All options of the record become
+    flags, or only some: ``Annotated[RunOptions, ("langs", "limit")]``. With `config`, options may also come from the
+    TOML file of ``--config``; `config` turns the path that was typed into the path of the file.
     """
 
     def as_command(function: Callable[..., Any]) -> click.Command:
@@ -143,16 +143,16 @@ def command(
             for each in stated:
                 flags.setdefault(each.flag, each)
 
-        def call(**given: Any) -> Any:
+        def call(**arguments: Any) -> Any:
             values: dict[str, Any] = {}
             for name, each in own.items():
-                is_given = given[name] is not None
-                values[name] = parsed(each, given[name]) if is_given else each.default
+                is_given = arguments[name] is not None
+                values[name] = parsed(each, arguments[name]) if is_given else each.default
                 check(each, values[name])
-            # A parameter of its own may share its name with a field that the command does not take.
-            of_records = {name: value for name, value in given.items() if name not in own}
+            # An option of the function may share its name with a field of a record that is not taken.
+            fields = {name: value for name, value in arguments.items() if name not in own}
             for name, record in records.items():
-                values[name] = build(record, of_records)
+                values[name] = build(record, fields)
             return function(**values)
 
         params = [param for each in flags.values() for param in _params(each)]
@@ -160,17 +160,17 @@ def command(
         verbose = Option("Show where an error came from.", type=bool)
         params.append(GroupedOption(verbose, ["-v", "--verbose"], is_flag=True, expose_value=False))
         name = function.__name__.replace("_", "-")
-        made = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
+        made_command = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
         if inside is not None:
-            inside.add_command(made)
-        return made
+            inside.add_command(made_command)
+        return made_command
 
     return as_command
 
 
 def _params(option: Option) -> list[click.Parameter]:
-    """The option as click has it."""
-    if option.base == ReportForm:  # each of its words is a flag
+    """The click parameters of an option."""
+    if option.base == ReportForm:  # --latex and --markdown are flags of their own
         return [
             GroupedOption(
                 replace(option, help=text, type=bool), [f"--{word}", option.name], flag_value=word
@@ -195,19 +195,19 @@ def _params(option: Option) -> list[click.Parameter]:
 
 
 def _completion(option: Option) -> dict[str, Any]:
-    """What a shell offers; of a path or one of a few words click knows it."""
+    """Shell completion of an option; click itself completes paths and choices."""
     word = option.label.removeprefix("--")
     is_offered = word in OFFERED and not option.choices
     return {"shell_complete": partial(complete, word)} if is_offered else {}
 
 
 def _type(option: Option) -> Any:
-    """For help and completion; what was typed stays text, which `parsed` reads and `check` refuses."""
+    """The click type, for help and completion: numbers and choices stay text, which `parsed` reads and `check` refuses."""
     if option.is_list and not (option.many or option.positional):
         return NAMES
     if option.choices is not None:
         return _unread(click.Choice([str(word) for word in option.choices]))
-    if option.one is Path or get_origin(option.one) is Mapping:  # a table stands in a file
+    if option.one is Path or get_origin(option.one) is Mapping:  # a table is read from a file
         return PATH
     numbers = {int: click.types.IntParamType, float: click.types.FloatParamType}
     return _unread(numbers[option.one]()) if option.one in numbers and not option.parse else str
@@ -219,33 +219,33 @@ def _unread(kind: Any) -> Any:
 
 
 def _in_our_words(error: click.UsageError, ctx: click.Context) -> InputError:
-    """What click found wrong with the words of a command line."""
+    """Click's error about a command line as our own error."""
     params = {flag: p for p in ctx.command.get_params(ctx) for flag in (*p.opts, *p.secondary_opts)}
     if isinstance(error, click.NoSuchOption):
         flags = [flag for flag in params if flag.startswith("-")]
-        return UnknownNameError("option", [error.option_name], flags, _told_by_help(ctx))
+        return UnknownNameError("option", [error.option_name], flags, _help_hint(ctx))
     if isinstance(error, click.BadOptionUsage):
         param = params[error.option_name]
         takes_none = isinstance(param, click.Option) and param.is_flag
         wanted = "takes no value" if takes_none else f"wants a value: {param.make_metavar(ctx)}"
         return InputError(f"{error.option_name} {wanted}")
-    lacking = error.param if isinstance(error, click.MissingParameter) else None
-    if lacking is None:
+    missing = error.param if isinstance(error, click.MissingParameter) else None
+    if missing is None:
         return InputError(error.format_message())
-    flag = lacking.opts[0] if isinstance(lacking, click.Option) else ""
-    choices = getattr(lacking.type, "choices", ())
-    there = f" (there are: {', '.join(choices)})" if choices else ""
+    flag = missing.opts[0] if isinstance(missing, click.Option) else ""
+    choices = getattr(missing.type, "choices", ())
+    known = f" (there are: {', '.join(choices)})" if choices else ""
     return InputError(
-        f"{ctx.command_path} wants {flag} {lacking.make_metavar(ctx)}".replace("  ", " ") + there
+        f"{ctx.command_path} wants {flag} {missing.make_metavar(ctx)}".replace("  ", " ") + known
     )
 
 
-def _told_by_help(ctx: click.Context) -> str:
+def _help_hint(ctx: click.Context) -> str:
     return f"{ctx.command_path} --help lists them"
 
 
 def canonical_command() -> str:
-    """The command as it was typed, by the program's name, without secrets and the user's folders."""
+    """The command as it was typed, beginning with `xlir-bench`, without secrets and the user's folders."""
     typed = click.get_current_context().find_root().obj
     return shlex.join(["xlir-bench", *redacted_command(typed)])
 
@@ -265,7 +265,7 @@ def _config_option(find: Callable[[Path], Path]) -> click.Option:
 
 
 def _defaults_in(file: Path, ctx: click.Context) -> dict[str, Any]:
-    """The entries of a file by the names of parameters."""
+    """The entries of a TOML file, by the names of click's parameters."""
     from xlir_bench.untrusted import read_toml
 
     options = {
@@ -276,7 +276,7 @@ def _defaults_in(file: Path, ctx: click.Context) -> dict[str, Any]:
     }
     entries = {key.replace("_", "-"): value for key, value in read_toml(file).items()}
     if unknown := [key for key in entries if key not in options]:
-        raise UnknownNameError(f"option in {file}:", unknown, options, _told_by_help(ctx))
+        raise UnknownNameError(f"option in {file}:", unknown, options, _help_hint(ctx))
     defaults = {}
     for key, value in entries.items():
         option = options[key]
@@ -296,7 +296,7 @@ def _defaults_in(file: Path, ctx: click.Context) -> dict[str, Any]:
 def complete(
     word: str, ctx: click.Context, param: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Completions of a word that was begun; in a list of names, of the last one."""
+    """Completions of an argument that was begun; in a list of names, completions of its last name."""
     offer = OFFERED[word]
     before, comma, last = begun.rpartition(",") if param.type is NAMES else ("", "", begun)
     names = sorted({name for name in offer(ctx) if name.startswith(last)})
@@ -313,7 +313,7 @@ def _tasks(ctx: click.Context) -> Iterator[str]:
 
 
 def _languages(ctx: click.Context) -> Iterator[str]:
-    """Those of the tasks that were named, or of all."""
+    """The languages of the tasks that were named, or of all tasks."""
     from xlir_bench.tasks import catalogue
 
     known = catalogue(*map(Path, ctx.params.get("tasks_dirs") or ())).tasks
@@ -351,4 +351,4 @@ OFFERED: dict[str, Callable[[click.Context], Iterable[str]]] = {
     "kinds": _kinds,
     "RECIPE": _recipes,
 }
-"""By a flag, or the word that stands for a positional argument."""
+"""What a shell offers, by flag, or by the word that ``--help`` prints for a positional argument."""

@@ -1,4 +1,4 @@
-"""`xlir-bench data`: bring the data of tasks here, look training rows through."""
+"""`xlir-bench data`: download the data of tasks, and check training rows."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 SHOWN_TEXT = 70
 TABLED = 100
-"""Languages whose pairs still make a table that can be read."""
+"""The most languages whose pairs are printed as a table."""
 
-data = CommandGroup("data", help="Bring the data of tasks here, and look training rows through.")
+data = CommandGroup("data", help="Download the data of tasks, and check training rows.")
 
 
 @command(inside=data, config=Path)
@@ -38,13 +38,13 @@ def fetch(
     data: Annotated[DataOptions, ("tasks_dirs",)],
     langs: tuple[str, ...] | None = option("Only these languages: en,de.", None, group=DATA),
     max_download: int = same_option(RunOptions, "max_download"),
-    quiet: bool = option("No progress, and nothing said if all is well.", False, group=OUTPUT),
+    quiet: bool = option("No progress, and no output if all goes well.", False, group=OUTPUT),
 ) -> None:
     """Download the files of tasks (all tasks, if none is named) and check their digests.
 
-    A download that broke is taken up where it stopped. Files go to the folder `data` under
-    XLIR_CACHE (else the platform's cache folder), in the layout of a data root: `run` finds
-    them there by itself, and fetches by itself what is missing.
+    An interrupted download continues where it stopped. Files go to the folder `data` under
+    XLIR_CACHE (by default the platform's cache folder), in the layout of a data root. `run`
+    finds them there, and downloads missing files itself.
 
     \b
     Examples:
@@ -65,18 +65,18 @@ def fetch(
         with Bars(quiet) as bars:
             fetched = fetch_files(task, options, bars)
         total = len(fetched.new) + len(fetched.present)
-        what = f"{len(fetched.new)} of {plural(total, 'file')} downloaded, all"
+        downloaded = f"{len(fetched.new)} of {plural(total, 'file')} downloaded, all"
         if not quiet:
-            told = "comes with its TOML file," if task.source.bundled else what
-            say(f"{task.name}: {told} in {fetched.folder}")
+            state = "comes with its TOML file," if task.source.bundled else downloaded
+            say(f"{task.name}: {state} in {fetched.folder}")
 
 
 @command(inside=data)
 def check_training(
     *, files: tuple[str, ...] = argument("FILE..."), as_json: bool = JSON, offline: bool = OFFLINE
 ) -> int:
-    """Count what training rows hold, and list what is wrong with them (exit 1 if anything is, or
-    if there are none).
+    """Count training rows, their languages and lengths, and list faults (exit 1 if there is a fault,
+    or no row).
 
     FILE is JSON Lines (.gz too), parquet, CSV in the long form (id, lang_question, lang_answer,
     question, answer), a folder, or a name of the `datasets` library such as owner/name:split.
@@ -99,7 +99,7 @@ def leakage(
     *,
     files: tuple[str, ...] = argument("FILE..."),
     names: tuple[str, ...] = option(
-        "Only this task; may be given again.  [default: all whose data is on disk]",
+        "Only this task; may be given again.  [default: all tasks whose data is on disk]",
         (), group=DATA, flag="task", metavar="NAME", many=True,
     ),
     data: DataOptions,
@@ -108,11 +108,11 @@ def leakage(
 ) -> int:  # fmt: skip
     """Look for evaluation texts among training rows (exit 1 if there are any).
 
-    Queries and passages of tasks are compared with every text of every row by their letters and digits
-    (not by case, width, accents, spaces, punctuation): exactly, from 6 letters on; and nearly, where 70 %
-    of an evaluation text (90 % of one of 20 letters) stands in a training text in runs of 8 letters (3 of
-    Han or Hangul, 4 of kana). Of a paragraph, one sentence is too little. Texts too short to be compared
-    are counted. Nothing is downloaded.
+    The queries and passages of tasks are compared with every text of every row. Only letters and digits
+    count, not case, width, accents, spaces and punctuation. A match is exact (6 letters or more) or near:
+    70 % of an evaluation text (90 % of a text of 20 letters) is in the training text, in runs of 8 letters
+    (3 of Han or Hangul, 4 of kana). One sentence of a paragraph is too little for a match. Texts too short
+    to be compared are counted. Nothing is downloaded.
 
     \b
     Examples:
@@ -139,11 +139,13 @@ def _check_blocks(check: TrainingCheck) -> list[Block]:
     lines = [f"{plural(count, 'row')} in {name}" for name, count in check.by_source.items()]
     blocks: list[Block] = []
     if check.rows:
-        lines += origins_told(check.origins, check.rows)
+        lines += origin_lines(check.origins, check.rows)
         blocks += [_languages(check), Lines("characters at the percentiles 5 / 50 / 95 / 100")]
         langs = list(check.pairs)
         if len(langs) > TABLED:
-            blocks.append(Lines(f"rows by pairs of {len(langs):,} languages: --json has them"))
+            blocks.append(
+                Lines(f"rows by pairs of {len(langs):,} languages: only --json shows them")
+            )
         elif len(langs) > 1:
             rows = [[q, *(f"{check.pairs[q][a]:,}" for a in langs)] for q in langs]
             blocks.append(Lines("rows by question language (down) and answer language (across)"))
@@ -155,9 +157,13 @@ def _check_blocks(check: TrainingCheck) -> list[Block]:
         blocks.append(Lines(repeated))
     if check.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in check.same_text.items())
-        blocks.append(Lines(f"question and answer are the same (no monolingual batch): {counts}"))
+        blocks.append(
+            Lines(
+                f"question and answer are the same text (not used in monolingual batches): {counts}"
+            )
+        )
     if check.nulls:
-        blocks.append(Lines(f"read as absent, for they are null: {plural(check.nulls, 'text')}"))
+        blocks.append(Lines(f"{plural(check.nulls, 'text')} null, read as absent"))
     if check.unknown_languages:
         blocks.append(Lines(WARNING + no_codes(check.unknown_languages)))
     if check.fault_count:
@@ -187,7 +193,7 @@ def _languages(check: TrainingCheck) -> Table:
     return Table(["", *headers], rows)
 
 
-def origins_told(origins: Mapping[str, int], rows: int) -> list[str]:
+def origin_lines(origins: Mapping[str, int], rows: int) -> list[str]:
     """A line that says how many rows a machine made, if any."""
     from xlir_bench.train.rows import ORIGINAL
 
@@ -198,7 +204,7 @@ def origins_told(origins: Mapping[str, int], rows: int) -> list[str]:
 
 
 def _leakage_blocks(report: LeakageReport) -> list[Block]:
-    """What was compared with what, and what was found by task and language."""
+    """The tasks that were compared, and the leaks by task and language."""
     from xlir_bench.train.card import leaks_table
     from xlir_bench.train.leakage import short_texts
 

@@ -36,57 +36,58 @@ def experiment(
     name: str | None = argument("[RECIPE]", None),
     dry_run: bool = option("Print the grid, what is done, and the time left.", False, group=DONE),
     check: bool = option(
-        "Train nothing: make the pages again from stored results; exit 1 if a byte differs.", False, group=DONE
+        "Train nothing: make the pages again from stored results and compare them; exit 1 if a byte differs.", False, group=DONE
     ),
     index: Path | None = option(
-        "Train nothing: make the pages of each experiment in DIR again from stored results, and tell in DIR/README.md"
-        " what all found; with --check, compare them.",
+        "Train nothing: make the pages of each experiment in DIR again from stored results, and summarise all in"
+        " DIR/README.md; with --check, only compare them.",
         None, group=DONE, metavar="DIR",
     ),
     print_recipe: bool = option(
-        "Print the recipe, to make your own of it.", False, group=DONE, flag="print"
+        "Print the recipe, as a start for your own.", False, group=DONE, flag="print"
     ),
     skip_tasks: tuple[str, ...] = option(
-        "Leave these tasks of the recipe out for now; without it, they are evaluated later.",
+        "Skip these tasks of the recipe for now; the same command without this option evaluates them later.",
         (), group=DONE, metavar="a,b",
     ),
     output: Path | None = option(
         "Where everything goes.  [default: experiments/<recipe>]", None, group=OUTPUT, metavar="DIR"
     ),
     discard_models: bool = option(
-        "Keep results alone: a model goes once it is evaluated.", False, group=OUTPUT
+        "Keep only results: each model is deleted once it is evaluated.", False, group=OUTPUT
     ),
     quiet: bool = QUIET,
     data: DataOptions,
     device: str | None = option(
-        "Where models run.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
+        "Where models run.  [default: the fastest available]", None, group=MODEL, metavar="cpu|cuda|mps"
     ),
     offline: bool = OFFLINE,
     work: WorkOptions,
 ) -> int:  # fmt: skip
     """Train and evaluate the grid of a recipe over seeds, and say which of its claims hold.
 
-    RECIPE is a file (TOML), or the name of one that comes with the package; without it they are listed. A
-    recipe names base models, data, strategies, alphas, batch sizes, losses, seeds, steps, tasks and claims.
+    RECIPE is a TOML file, or the name of a recipe of the package; without RECIPE, these are listed. A recipe
+    names base models, data, strategies, alphas, batch sizes, losses, seeds, steps, tasks and claims.
 
-    Every cell is kept when it is finished and never run again; after a kill the same command goes on. Then
-    DIR/README.md has the tables (mean and deviation over seeds), the tests against the recipe's baselines, the
-    claims that hold, fail, or are not shown; DIR/figures the plots. More seeds in the recipe: the same command.
+    A cell is one training with one seed. Finished cells are kept and never run again: after an interruption,
+    or with more seeds in the recipe, run the same command. At the end DIR/README.md has the tables (mean and
+    deviation over seeds), the tests against the recipe's baselines, and the claims that hold, fail or are not
+    shown; DIR/figures has the plots.
 
     \b
     Examples:
-      xlir-bench experiment                                  the recipes there are
+      xlir-bench experiment                                  list the recipes
       xlir-bench experiment mini --dry-run
       xlir-bench experiment mini --output out                minutes, no download
-      xlir-bench experiment mini --output out --check        the same pages again
+      xlir-bench experiment mini --output out --check        compare the pages
       xlir-bench experiment paper-xlmr --print > mine.toml   edit it, run it
-      xlir-bench experiment mini --output out --on ray       side by side
-      xlir-bench experiment --index experiments              what all found
+      xlir-bench experiment mini --output out --on ray       cells in parallel
+      xlir-bench experiment --index experiments              a summary of all
     """
     from xlir_bench.experiment import bundled_recipes, find_recipe, recipe_tasks
 
     if index is not None and name is not None:
-        raise InputError(f"--index is of all experiments in {index}; leave {name} out")
+        raise InputError(f"--index makes the pages of all experiments in {index}: leave {name} out")
     if index is not None:
         return _index(index, check, quiet)
     if name is None:
@@ -153,13 +154,13 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
         ):
             failed = replace(trainings, progress=bars).run(tell, executor, of_workers)
     except KeyboardInterrupt:
-        say("\nstopped: the same command goes on; finished cells are kept", err=True)
+        say("\nstopped: finished cells are kept; run the same command to continue", err=True)
         return 130
     stored = read_experiment(trainings.recipe, folder)
-    made = experiment_pages(stored, text)
-    _, with_plots = report_files(folder, made, check=False)
+    pages = experiment_pages(stored, text)
+    _, with_plots = report_files(folder, pages, check=False)
     if not quiet:
-        for judged in made.judged:
+        for judged in pages.judged:
             say(f"{judged.outcome}: {judged.claim.text} ({judged.why})")
         if not with_plots:
             say("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
@@ -168,7 +169,7 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
     for cell, why in failed.items():
         say(visible(f"failed: {cell.name}: {why}"), err=True)
     if failed:
-        say("the same command tries them again", err=True)
+        say("run the same command to try them again", err=True)
     return 4 if failed else 0
 
 
@@ -179,7 +180,7 @@ def _pages(folder: Path, stored: Experiment, recipe: str, check: bool) -> int:
     differences, with_plots = report_files(folder, experiment_pages(stored, recipe), check)
     if not with_plots:
         say(
-            f"plots of {folder} are left as they are: no matplotlib here, or another release",
+            f"plots of {folder} are left as they are: matplotlib is missing, or another release",
             err=True,
         )
     return say_differences(differences, folder) if check else 0
@@ -215,10 +216,10 @@ def _plan(trainings: Trainings) -> list[Block]:
         label = recipe.label(variant) + (f" ({variant.model})" if several else "")
         rows.append((label, each.cell.seed, each.state, _clock(each.seconds)))
     left = [each.seconds for each in planned if each.state != "done"]
-    time = "unknown until the first ones are done"
+    time = "unknown until the first cells are done"
     if None not in left:
         time = f"about {_clock(sum(filter(None, left)))}"
-    told = f"{len(left)} of {len(planned)} cells to run; time left: {time}"
+    summary = f"{len(left)} of {len(planned)} cells to run; time left: {time}"
     return [
         Lines(recipe.title),
         Lines(
@@ -226,8 +227,8 @@ def _plan(trainings: Trainings) -> list[Block]:
             f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps",
         ),
         Table(["batches", "seed", "", "time"], rows),
-        Lines(told if left else f"all {len(planned)} cells are done"),
-        Listing("not here:", trainings.missing_data()),
+        Lines(summary if left else f"all {len(planned)} cells are done"),
+        Listing("data that is missing:", trainings.missing_data()),
     ]
 
 

@@ -34,41 +34,41 @@ COMPARED, RULES = "Baseline and candidate", "Rules"
 def gate(
     *,
     baseline: Path | None = option(
-        "A result folder, its result.json, or a folder with a result of each of several tasks.",
+        "The folder of a result, its result.json, or a folder with results of several tasks.",
         None, group=COMPARED, metavar="RESULT",
     ),
     candidate: str | None = option(
-        "The same, or a model (as for run), which is then evaluated.",
+        "A result, as for --baseline, or a model, as for `run`, which is then evaluated.",
         None, group=COMPARED, metavar="RESULT|SPEC",
     ),
     only: tuple[str, ...] = option(
-        "Of several baselines only those of this task; with --first, what a model is evaluated on.",
+        "Only the baseline of this task; with --first, a task to evaluate the model on; may be given again.",
         (), group=COMPARED, flag="task", metavar="TASK", many=True,
     ),
     first: bool = option(
-        "Make the candidate the baseline, where there is none yet.", False, group=COMPARED
+        "Save the candidate as the first baseline.", False, group=COMPARED
     ),
     update_baseline: bool = option(
-        "On a pass, put the candidate in the baseline's place.", False, group=COMPARED
+        "If the candidate passes, replace the baseline by it.", False, group=COMPARED
     ),
     reason: str | None = option(
         "Why the baseline is replaced: a line for its history.", None, group=COMPARED, metavar="TEXT"
     ),
     policy_file: Path | None = option(
-        "Rules, as TOML.  [default: --print-policy]", None, group=RULES, flag="policy", metavar="FILE"
+        "The rules, as a TOML file.  [default: see --print-policy]", None, group=RULES, flag="policy", metavar="FILE"
     ),
     print_policy: bool = option(
-        "Print the default policy, with what it means, and end.", False, group=RULES
+        "Print the default policy with explanations, and exit.", False, group=RULES
     ),
     plan: bool = option(
-        "Say what a gate could see, from the spread of --baseline and --like.", False, group=RULES
+        "Say how large a loss each rule could find, from the spread between --baseline and --like.", False, group=RULES
     ),
     like: Path | None = option(
-        "For --plan: a result that differs from the baseline as candidates will.",
+        "For --plan: a result that differs from the baseline about as much as candidates will.",
         None, group=RULES, metavar="RESULT",
     ),
     junit: Path | None = option(
-        "Write the verdict as JUnit XML too.", None, group=OUTPUT, metavar="FILE"
+        "Write the verdict as JUnit XML, too.", None, group=OUTPUT, metavar="FILE"
     ),
     as_json: bool = JSON,
     output: Path = OUTPUT_DIR,
@@ -78,11 +78,11 @@ def gate(
 ) -> int:  # fmt: skip
     """Say whether a candidate is worse than the baseline, by the rules of a policy.
 
-    FAIL: a loss is larger than allowed and too large for chance (one-sided, by clusters, Holm over all
-    tests of the policy). PASS: what decides (by default the mean of each kind of setting, and the rank
-    distance) lost no more than allowed, with 95 % certainty. UNDECIDED: neither is shown; then it says
-    how large a loss would have been found. Exit: 0 pass, or undecided (1 if the policy says so), 1 fail,
-    2 bad input, 3 not comparable. Of several tasks the worst verdict counts.
+    FAIL: a loss is larger than allowed and significant (one-sided tests by clusters, with Holm's correction
+    over all tests of the policy). PASS: with 95 % certainty, no deciding figure (by default the mean of each
+    kind of setting, and the rank distance) lost more than allowed. UNDECIDED: neither is shown; the gate
+    then says how large a loss it would have found. With several tasks the worst verdict counts. Exit codes:
+    0 pass, or undecided (1 if the policy says so), 1 fail, 2 bad input, 3 not comparable.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def gate(
         --reason "new tokenizer"
 
     In GitHub Actions the verdict is added to the job's summary, and is the step's output `verdict`; the output
-    `path` is where the candidate's result lies.
+    `path` is the folder of the candidate's result.
     """
     from xlir_bench.reports import gate as reports
     from xlir_bench.reports.policy import DEFAULT_POLICY
@@ -145,7 +145,7 @@ def gate(
 
 
 def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
-    """The folders of the baselines: this one, or those of the tasks in it."""
+    """The folder `path` if it is a baseline, else the folders of the tasks' baselines in it."""
     from xlir_bench.results.store import RESULT_FILE
 
     if path.is_file() or (path / RESULT_FILE).is_file():
@@ -155,7 +155,7 @@ def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
     folders = {file.parent.name: file.parent for file in sorted(path.glob(f"*/{RESULT_FILE}"))}
     if not folders:
         raise InputError(
-            f"{path} holds no baseline; the first is made by xlir-bench gate --first --baseline {path}"
+            f"{path} holds no baseline; make the first with xlir-bench gate --first --baseline {path}"
             " --candidate RESULT, or --candidate MODEL --task TASK"
         )
     if unknown := [task for task in tasks if task not in folders]:
@@ -164,21 +164,21 @@ def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
 
 
 def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluating) -> int:
-    """Save the candidate as the baseline; of a model and several tasks, each in a folder of its own."""
+    """Save the candidate as the baseline; for a model and several tasks, each in a folder of its own."""
     stored = _stored(candidate)
     if (stored is None) == (not tasks):
         raise InputError(
-            f"--first wants --task TASK, what {candidate} is to be evaluated on"
+            f"--first wants --task TASK: a task to evaluate {candidate} on"
             if stored is None
             else "--task is for a model, and the candidate is a result: leave it out"
         )
-    asked = how.data.catalogue().get(tasks) if tasks else []
-    folders = [baseline / task.name for task in asked] if len(asked) > 1 else [baseline]
+    chosen = how.data.catalogue().get(tasks) if tasks else []
+    folders = [baseline / task.name for task in chosen] if len(chosen) > 1 else [baseline]
     for folder in folders:
         if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} is no empty place: --update-baseline replaces a baseline")
+            raise InputError(f"{folder} is not empty: --update-baseline replaces a baseline")
         require_writable(folder, "name another folder with --baseline")
-    runs = (how.run(candidate, task) for task in asked)
+    runs = (how.run(candidate, task) for task in chosen)
     for folder, result in zip(folders, runs if stored is None else [stored], strict=True):
         result.save(folder, tables=("ranks",))
         say(f"{folder} is the first baseline of {result.record.task.name}; keep it in Git")
@@ -196,7 +196,7 @@ def _baseline_and_policy(baseline: Path, policy_file: Path | None) -> tuple[Resu
 
 
 def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as_json: bool) -> int:
-    """What each rule would see of candidates that differ from the baseline as this one does."""
+    """Print how large a loss each rule could find in candidates that differ from the baseline as `like` does."""
     from xlir_bench.reports.gate import gate as verdict_on
     from xlir_bench.reports.gate_text import plan_blocks, plan_record
     from xlir_bench.results import Result
@@ -210,7 +210,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
 
 
 def _stored(name: str, old: Result | None = None) -> Result | None:
-    """The stored result of this name, or None if it names a model; in a folder of several, that of `old`'s task and part."""
+    """The stored result at this path, or None for a model; of several in the folder, that of `old`'s task and part."""
     from xlir_bench.results import Result
     from xlir_bench.results.frame import named
     from xlir_bench.results.store import RESULT_FILE
@@ -227,9 +227,7 @@ def _stored(name: str, old: Result | None = None) -> Result | None:
         if len(same) == 1:
             return same[0]
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
-        wanted = (
-            "name one" if old is None else f"not one of them of {named(old.record)}; name a folder"
-        )
+        wanted = "name one" if old is None else f"none is of {named(old.record)}; name a folder"
         raise InputError(
             f"{path} has {plural(len(nested), 'result')}; {wanted}, such as {nested[0].parent}"
         )
@@ -247,49 +245,49 @@ class _Evaluating:
 
     def evaluated(self, spec: str, baseline: Result) -> Result:
         """The model of this spec on the task of the baseline, with the baseline's options."""
-        record, asked = baseline.record, baseline.record.options
+        record, old_options = baseline.record, baseline.record.options
         try:
             (task,) = self.data.catalogue().get([record.task.name])
         except UnknownNameError:
             raise InputError(
                 f"the baseline is of {record.task.name!r}, and no task has that name: evaluate the candidate on the"
-                " same data by xlir-bench run, and give its result; or name the task's folder with --tasks-dir"
+                " same data with xlir-bench run, and give its result; or name the task's folder with --tasks-dir"
             ) from None
         if task.digest != record.task.digest:
             raise NotComparableError(
-                f"the baseline is of another version of {task.name}: make it again, by xlir-bench run --task {task.name}"
+                f"the baseline is of another version of {task.name}: make it again with xlir-bench run --task {task.name}"
             )
-        options = asked.asked_again(self.options)
-        if asked.word_lists not in (None, options.word_lists_digest):
+        options = old_options.asked_again(self.options)
+        if old_options.word_lists not in (None, options.word_lists_digest):
             raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
         alike = replace(self, options=options, encoder_options=encoder_options)
         return alike.run(spec, task, baseline)
 
     def run(self, spec: str, task: Task, old: Result | None = None) -> Result:
-        """A run, saved; prints what it does differently from the baseline."""
+        """Evaluate a model and save the result; prints how it is run differently from the baseline."""
         from xlir_bench.evaluation.saving import Asked, Evaluations, resolved
 
         with named_by("--candidate"):
             (retriever,) = resolved([spec], self.encoder_options, self.options)
-        there = None if old is None else old.folder
+        old_folder = None if old is None else old.folder
         for line in [] if old is None else _differences(old.record.encoder, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
         with Bars() as bars:
             how = Evaluations(
-                self.options, self.output, canonical_command(), bars, teller(), spared=there
+                self.options, self.output, canonical_command(), bars, teller(), spared=old_folder
             )
-            usual = how.folder(retriever.card.slug, task)
-            with removing_empty([usual, usual.parent]):
+            folder = how.folder(retriever.card.slug, task)
+            with removing_empty([folder, folder.parent]):
                 result = how.result(Asked(retriever, task, self.encoder_options))
         say(f"written to {result.folder}", err=True)
         return result
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:
-    """`options` with those that the baseline's encoder was loaded with, as far as they apply to this one.
+    """`options`, with the baseline encoder's load options as far as they apply to this one.
 
-    A revision is of one model alone, and no file decides that code of a model may run.
+    Left out are the revision, if the model is another, and `trust_remote_code`: no file may allow a model's code to run.
     """
     loaded = baseline.options
     if loaded is None:
@@ -301,7 +299,7 @@ def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) 
 
 
 def _first_model(baseline: EncoderPart) -> str:
-    """The name of the model itself, before what moves its vectors, is fused with it or orders its passages anew."""
+    """The name of the model itself, without its transform, the model fused with it, and its reranker."""
     name = re.split(r" [|+>] ", baseline.name)[0]
     weights = None if baseline.options is None else baseline.options.fuse_weights
     return name.removeprefix(f"{weights[0]:g} ") if weights else name
@@ -309,7 +307,7 @@ def _first_model(baseline: EncoderPart) -> str:
 
 def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     """What makes the candidate run differently from the baseline."""
-    card, asked = candidate.card, baseline.options
+    card, loaded = candidate.card, baseline.options
     pairs = {
         "query prompt": (baseline.query_prompt, card.query_prompt),
         "passage prompt": (baseline.passage_prompt, card.passage_prompt),
@@ -321,17 +319,17 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "similarity": (baseline.similarity or card.similarity, card.similarity),
     }
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
-    if asked is None:
+    if loaded is None:
         return [*differences, "options of the encoder: not recorded in the older baseline"]
-    if asked.revision is not None and card.name != baseline.name:
-        differences.append(f"revision: {asked.revision!r} is of the baseline's model")
-    if asked.trust_remote_code:
+    if loaded.revision is not None and card.name != baseline.name:
+        differences.append(f"revision: {loaded.revision!r} is of the baseline's model")
+    if loaded.trust_remote_code:
         differences.append("--trust-remote-code: run the candidate with it, and name its result")
     return differences
 
 
 def _report(verdicts: Sequence[Verdict], junit: Path | None, as_json: bool, alone: bool) -> None:
-    """The verdicts to whoever asked for them: the terminal, a program, a build server."""
+    """Print the verdicts as tables or JSON, and write the JUnit file."""
     from xlir_bench.reports.gate_text import junit_xml, verdict_blocks, worst
 
     records = [verdict.to_record() for verdict in verdicts]
@@ -345,7 +343,7 @@ def _report(verdicts: Sequence[Verdict], junit: Path | None, as_json: bool, alon
 
 
 def _tell_github(verdicts: Sequence[Verdict], candidates: Sequence[Result]) -> None:
-    """The summary of a job of GitHub Actions, and the outputs of its step, where this is one."""
+    """In GitHub Actions: add the verdicts to the job's summary, and set the outputs of the step."""
     from xlir_bench.reports.gate_text import verdict_blocks, worst
 
     folders = [str(result.folder) for result in candidates]

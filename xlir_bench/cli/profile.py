@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 HEADINGS = (DATA, MODEL, REST)
 RUN = {"langs", "limit"} | {o.name for o in options_of(RunOptions) if o.group in HEADINGS}
 ENCODER = {"similarity"} | {o.name for o in options_of(EncoderOptions) if o.group in HEADINGS}
-"""Where texts come from, and how a model is loaded (the flag --dtype is that of the variants)."""
+"""The options of `run` that `profile` takes: texts and loading. Its --dtype is in `CostOptions`."""
 
 
 @command(config=Path)
 def profile(
     *,
     model: str = option(
-        "What to profile; see `xlir-bench run --help`.", DEFAULT_MODEL, group=WHAT, metavar="SPEC"
+        "The model to profile; see `xlir-bench run --help`.", DEFAULT_MODEL, group=WHAT, metavar="SPEC"
     ),
     task: str = option(
-        "Whose texts are encoded and searched, and whose map is told.", "mini", group=WHAT, metavar="NAME"
+        "The task whose texts are encoded and searched, and whose map is measured.", "mini", group=WHAT, metavar="NAME"
     ),
     cost_options: CostOptions,
     output: Path = option(
-        "The result in DIR/<encoder>/<task> gets the figures.", Path("results"), group=OUTPUT, metavar="DIR"
+        "The figures are added to the result in DIR/<encoder>/<task>.", Path("results"), group=OUTPUT, metavar="DIR"
     ),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
     plot: Path | None = option(
-        "Map against latency too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"
+        "Draw map against latency, too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"
     ),
     quiet: bool = option("No progress.", False, group=OUTPUT),
     data: Annotated[DataOptions, ("tasks_dirs",)],
@@ -56,19 +56,19 @@ def profile(
 ) -> None:  # fmt: skip
     """Measure what an encoder costs in use, and which variant of it to ship.
 
-    One query is a query encoded and searched for among the passages of all languages, in a real FAISS
+    Latency is the time to encode a query and to search the passages of all languages for it, in a real FAISS
     index. Variants are all combinations of --dtype, --dims and --index; whole vectors and exact search are
-    always among them. Each gets its map, latency (p50, p95, p99; alone and in a batch), index bytes and
-    bytes a vector. Variants that no other one beats are marked: by latency (another has as high a mean map
-    and is as fast, and better in one of them) and by size of the index.
+    always among them. Each variant gets its map, latency (p50, p95, p99; one query alone and in a batch),
+    bytes of the index and bytes per vector. A variant is marked if no other is at least as good in mean map
+    and latency and better in one of them; likewise for mean map and size of the index.
 
-    Variants take turns query by query, so that a busy machine is busy for all of them. Percentiles are over
-    all rounds, beside them stand the medians of the fastest and the slowest; a variant counts as faster
-    than another if it is so in every round.
+    Variants take turns query by query, so that other work on the machine slows all of them alike.
+    Percentiles are over all rounds; beside them stand the medians of the fastest and the slowest round. A
+    variant counts as faster than another only if it is faster in every round.
 
-    The figures go into the stored result of this model (in the first dtype) and task; where there is
-    none, it is made as `run` makes it. `leaderboard` and `show` tell them; a later `run` of the same encoder on
-    the same data keeps them. Vectors are cached: texts are encoded once a dtype.
+    The figures are added to the stored result of this model (in the first --dtype) and task; if there is
+    none, it is made as `run` makes it. `leaderboard` and `show` print the figures, and a later `run` of the
+    same encoder on the same data keeps them. Vectors are cached: texts are encoded once per dtype.
 
     \b
     Examples:
@@ -95,11 +95,11 @@ def profile(
         models = load_models(chosen, model, cost_options, options, encoder_options, bars)
         encoder = models[0].encoder
         slug = compared(describe(encoder), models[0].similarity).slug
-        how = Evaluations(options, output, canonical_command(), bars, teller(quiet))
-        result = _stored(how.folder(slug, chosen), encoder, chosen, options)
+        evaluations = Evaluations(options, output, canonical_command(), bars, teller(quiet))
+        result = _stored(evaluations.folder(slug, chosen), encoder, chosen, options)
         if result is None:
-            result = how.result(Asked(encoder, chosen, encoder_options))
-        cost = measure_cost(chosen, models, cost_options, options, bars, how.command)
+            result = evaluations.result(Asked(encoder, chosen, encoder_options))
+        cost = measure_cost(chosen, models, cost_options, options, bars, evaluations.command)
     result = result.with_cost(cost).save(result.folder or output)
     if plot is not None:
         from xlir_bench.reports.plots import draw_cost, save
@@ -116,7 +116,7 @@ def profile(
 
 
 def _stored(folder: Path, encoder: Encoder, task: Task, options: RunOptions) -> Result | None:
-    """The result that is there, if it is of this encoder, this task and its data as they are now."""
+    """The stored result, if it is of this encoder, this task and the data as it is now."""
     from xlir_bench.encoders import describe
     from xlir_bench.records import Silent
     from xlir_bench.results import Result

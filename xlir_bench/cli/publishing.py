@@ -1,4 +1,4 @@
-"""`leaderboard`, `plot` and `export`: what is made of stored results for others to see."""
+"""`leaderboard`, `plot` and `export`: pages, pictures and files made from stored results."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def leaderboard(
         (), group=RESULTS, metavar="DIR", many=True,
     ),
     significance: bool = option(
-        "Test every two encoders against each other, where their ranks are stored.", True, group=RESULTS
+        "Test every pair of encoders whose ranks are stored.", True, group=RESULTS
     ),
     strict: bool = option("Exit 2 if any result cannot be read.", False, group=RESULTS),
     output: Path = option("Where the pages go.", Path("leaderboards"), group=OUTPUT, metavar="DIR"),
-    html: bool = option("index.html too: one page that needs nothing else.", False, group=OUTPUT),
+    html: bool = option("Write index.html, too: one page that needs no other file.", False, group=OUTPUT),
     figures: bool = option(
-        "Figures of every task too, as SVG (needs matplotlib); where there are some, they are always kept up.",
+        "Draw figures of every task, too, as SVG (needs matplotlib); existing figures are always updated.",
         False, group=OUTPUT,
     ),
     questions: bool = option(
-        "index.html too, with the questions of each language that each encoder fails and answers best, and their"
-        " texts, of tasks whose data is on disk: the page is then under the data's licence.", False, group=OUTPUT,
+        "Write index.html with the questions that each encoder answers worst and best in each language, and their"
+        " texts, for tasks whose data is on disk; the data's licence then covers the page.", False, group=OUTPUT,
     ),
     check: bool = option("Write nothing; exit 1 if pages or figures differ from the results.", False, group=OUTPUT),
     quiet: bool = option("Say nothing if all is well.", False, group=OUTPUT),
@@ -54,12 +54,12 @@ def leaderboard(
     Runs of the same languages of a task (run --langs) are ranked on a page of their own.
 
     The same results give the same files, to the byte. Only files that this command made are
-    overwritten or removed. What papers report stands in published.md, beside what was measured.
+    overwritten or removed. published.md sets scores that papers report beside the measured ones.
 
     \b
     Examples:
       xlir-bench leaderboard --results results --html --figures
-      xlir-bench leaderboard --questions --data ~/data   with texts: look first
+      xlir-bench leaderboard --questions --data ~/data   check the licence first
       xlir-bench leaderboard --results results --results /shared/results \\
         --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check   in CI
@@ -72,24 +72,24 @@ def leaderboard(
     own, usual = output / "results", Path("results")
     if not results and own.is_dir() and own.resolve() != usual.resolve():
         raise InputError(
-            f"{output} has results of its own, and its pages are of those: say --results {own}, or name another --output"
+            f"the pages in {output} are made from {own}: say --results {own}, or name another --output"
         )
     with Bars(quiet, SLOW) as bars:
         board = read_board(results or (usual,), significance, strict, bars)
         wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
-        asked = _questions(board, data) if questions else {}
-        texts = leaderboard_texts(board, html or questions, wanted, asked, bars)
+        shown_questions = _questions(board, data) if questions else {}
+        texts = leaderboard_texts(board, html or questions, wanted, shown_questions, bars)
         figure_texts = drawn(output, wanted, MARKER, check, bars)
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
-    among = [*pages_there(output), *figures_there(output)]
+    removable = [*pages_there(output), *figures_there(output)]
     if figure_texts is None and not check:
         require("plot", "leaderboard --figures")
     if figure_texts is None:
-        say("figures are not compared: no matplotlib here, or another release", err=True)
-        among = pages_there(output)
+        say("figures are not compared: matplotlib is missing, or another release", err=True)
+        removable = pages_there(output)
     texts |= figure_texts or {}
-    differences = update(output, texts, removable=among, check=check)
+    differences = update(output, texts, removable=removable, check=check)
     if check:
         return say_differences(differences, output)
     if not quiet:
@@ -122,13 +122,13 @@ def plot(
     \b
     KIND is one of
       matrix        every pair of languages of one result, numbers in the cells
-      difference    one result less another, every pair of languages
+      difference    one result minus another, every pair of languages
       languages     languages of the ten best passages, and of the pool
       bias          own language first and map in the pool, by language
-      trade-off     multilingual map against rank distance, a point an encoder
-      checkpoints   map by kind over results, by the number in their names
-      alignment     how near translations lie, by pair (run --alignment)
-      cost          map against latency and size of the index (of profile)
+      trade-off     multilingual map against rank distance, a point per encoder
+      checkpoints   map by kind, over the number in the names of results
+      alignment     how close translations are, by pair (run --alignment)
+      cost          map against latency and size of the index (from profile)
 
     \b
     Examples:
@@ -170,22 +170,22 @@ def export(
     ),
     dry_run: bool = option("With --push: write the files, say what would go where, and upload nothing.", False, group=HUB),
 ) -> None:  # fmt: skip
-    """Write stored results in the files of other tools, or without what Git has no room for.
+    """Write stored results in the formats of other tools, or in a form small enough for Git.
 
     \b
-    trec         run and qrels files of every setting (wants run --save-run K)
+    trec         run and qrels files of every setting (needs run --save-run K)
     latex        a tabular (booktabs) of each task: the best in bold, 95 %
                  intervals below
     mteb         mteb's result files: <model>/<revision>/<task>.json
     hf           scores as the hub reads them from a model:
                  <encoder>/.eval_results/<task>.yaml
-    model-index  the older block of a model card, one file an encoder
+    model-index  the older block of a model card, one file per encoder
     eval-yaml    eval.yaml, which makes a data set of the hub a benchmark
     space        the leaderboard's page as a static Space of the hub
     csv          a row for each setting and measure; rows of a kind carry the
                  95 % interval. Text that a spreadsheet would run as a formula
                  (=, +, -, @) gets an apostrophe before it
-    parquet      the same, all text as it is
+    parquet      the same rows, with all text unchanged
     queries      <encoder>/<task>/queries.parquet: every query's values
     result       <encoder>/<task>: result.json and its ranks, all that
                  leaderboard, compare and gate need
@@ -204,11 +204,11 @@ def export(
     from xlir_bench.results import load_in_order
 
     if dry_run and push_to is None:
-        raise InputError("--dry-run is of --push, and there is none")
-    there = {path for path in [output, *output.rglob("*")] if path.is_file()}
+        raise InputError("--dry-run is for --push: give --push REPO, too")
+    existing = {path for path in [output, *output.rglob("*")] if path.is_file()}
     written = write(form, load_in_order(results), output, dataset)
-    count = len(there.intersection(written))
-    replaced = f", {count} in place of what was there" if count else ""
+    count = len(existing.intersection(written))
+    replaced = f", {count} in place of older ones" if count else ""
     say(f"{plural(len(written), 'file')} written to {output}{replaced}")
     if push_to is None:
         return
@@ -221,7 +221,7 @@ def export(
 
 
 def _questions(board: Board, data: DataOptions) -> dict[str, dict[str, Any]]:
-    """Of each task whose data is on disk the questions that the page shows, by its file."""
+    """The questions that the page shows, by file of the task, for tasks whose data is on disk."""
     from xlir_bench.reports.leaderboard.single_page import question_data
     from xlir_bench.results import Result
 

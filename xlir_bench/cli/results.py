@@ -1,4 +1,4 @@
-"""`show`, `diagnose`, `compare` and `robustness`: what stored results say."""
+"""`show`, `diagnose`, `compare` and `robustness`: reports on stored results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COMPARED, DIAGNOSED = "What is compared", "What is diagnosed"
 NAMED = 5
-"""How many of the queries that lost most, and gained most, are named without --show-queries."""
+"""How many queries that lost most, and that gained most, are listed without --show-queries."""
 
 
 @command()
@@ -32,18 +32,18 @@ def show(
     *,
     results: tuple[Path, ...] = argument("RESULT..."),
     query: str | None = option(
-        "What each language's pool gave for this question, by its id or words of it; '' lists the questions.",
+        "Show the ranks of this question's answers in every pool; give its id or words of it; '' lists all questions.",
         None, group="Question", metavar="ID|TEXT",
     ),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
     data: DataOptions,
 ) -> None:  # fmt: skip
-    """Print the tables of stored results again, or a row for each of several.
+    """Print the tables of a stored result again, or one row for each of several results.
 
     \b
     Examples:
-      xlir-bench show results                           what there is
+      xlir-bench show results                           list all results
       xlir-bench show results/builtin-ngram/mini
       xlir-bench show results/*/xquad-r                 one row an encoder
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
@@ -70,7 +70,9 @@ def show(
     else:
         blocks = [results_table([result.record for result in loaded])]
         if len(loaded) > len(results):
-            blocks.append(Listing("`show FOLDER` has all of one:", [str(r.folder) for r in loaded]))
+            blocks.append(
+                Listing("`show FOLDER` prints all tables of one:", [str(r.folder) for r in loaded])
+            )
         say_blocks(blocks, form)
 
 
@@ -79,22 +81,23 @@ def diagnose(
     *,
     result: Path = argument("RESULT"),
     rank: int = option(
-        "An answer that is not among the best K is missed.", 20, group=DIAGNOSED, metavar="K", least=1
+        "An answer counts as missed if it is not among the best K.", 20, group=DIAGNOSED, metavar="K", least=1
     ),
     examples: int = option("Misses of each class to show.", 2, group=DIAGNOSED, metavar="N", least=0),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
     data: DataOptions,
     task: str | None = option(
-        "Of data of your own: what was run, as `run --task` takes it, such as mlir:FOLDER.",
+        "For data of your own: the --task that was given to `run`, such as mlir:FOLDER.",
         None, group=DATA, metavar="SPEC",
     ),
 ) -> None:  # fmt: skip
     """Say why answers were missed: by ranking across languages, by matching, or by labels in doubt.
 
-    Every answer that is not among the best of the pool of all languages is in one of six classes, by pair of
-    languages, with examples. Texts are read from the data root; without them near duplicates and lexical
-    neighbours are not judged. Nothing is encoded.
+    An answer is missed if it is not among the best --rank of the pool of all languages. Every missed answer
+    is put in one of six classes, which are counted by pair of languages, with examples. Texts are read from
+    the data root; without texts, near duplicates and lexical neighbours are not recognised. Nothing is
+    encoded.
 
     \b
     Examples:
@@ -116,7 +119,7 @@ def diagnose(
     except XlirError as error:
         if task is not None:
             raise
-        texts = f"texts are not at hand: {error}"
+        texts = f"texts cannot be read: {error}"
     with Bars(delay=SLOW) as bars:
         diagnosis = misses.diagnose(stored, texts, misses.Limits(rank=rank), examples, bars)
     blocks = diagnosis_blocks(stored, diagnosis, shortened=form is None)
@@ -129,11 +132,11 @@ def compare(
     results: tuple[Path, ...] = argument("A B [C]..."),
     measure: str | None = option("What to compare.  [default: map]", None, group=COMPARED, metavar="NAME"),
     show_queries: int | None = option(
-        "The N queries that lost most and the N that gained most, with their texts if the data is here.",
+        "List the N queries that lost most and the N that gained most, with their texts if the data is on disk.",
         None, group=COMPARED, metavar="N", least=1,
     ),
     force: bool = option(
-        "Compare what two results share though they do not measure the same thing.", False, group=COMPARED
+        "Compare the settings and queries that results share, even if they do not measure the same thing.", False, group=COMPARED
     ),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
@@ -141,16 +144,17 @@ def compare(
 ) -> None:  # fmt: skip
     """Say by how much B is better or worse than A, and how sure that is.
 
-    By kind, by query language and by setting: both values, the difference (B - A), its 95 % interval
-    over clusters (articles, where the data has them), p (the larger of sign flips' and a bootstrap's),
-    and Holm's p over all rows tested in a table, shown or not. Three or more results: all pairs, by kind. Nothing is encoded.
+    For each kind of setting, query language and setting: both values, the difference (B - A), its 95 %
+    interval over clusters (articles, where the data has them), p (the larger of a sign-flip test's and a
+    bootstrap's), and p with Holm's correction over all rows of a table, shown or not. With three or more
+    results: all pairs, by kind. Nothing is encoded.
 
     \b
     Examples:
       xlir-bench compare results/builtin-ngram/mini results/mine/mini
       xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
       xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
-      xlir-bench compare results                        all there is of a task
+      xlir-bench compare results                        all results of a task
     """
     from xlir_bench.reports import compare as reports
     from xlir_bench.results import load_in_order
@@ -161,11 +165,11 @@ def compare(
     if len(loaded) < 2:
         raise InputError("compare wants two results or more: xlir-bench compare A B [C...]")
     if len(loaded) > len(results) and len({result.record.task.name for result in loaded}) > 1:
-        there = "\n  ".join(str(result.folder) for result in loaded)
-        raise InputError(f"these are results of several tasks; name those of one:\n  {there}")
+        folders = "\n  ".join(str(result.folder) for result in loaded)
+        raise InputError(f"these are results of several tasks; name those of one:\n  {folders}")
     if len(loaded) > 2:
         if show_queries:
-            raise InputError(f"--show-queries is of two results, and these are {len(loaded)}")
+            raise InputError(f"--show-queries compares two results, and these are {len(loaded)}")
         measure = reports.shared_measure(loaded, measure)
         pairs, notes = reports.compare_all(loaded, measure, force)
         record = reports.pairs_record(pairs, measure, notes)
@@ -184,23 +188,24 @@ def robustness(
     *,
     results: tuple[Path, ...] = argument("RESULTS..."),
     reference: str | None = option(
-        "Set each encoder's tasks beside its own result on this one.  [default: the first task]",
+        "Compare each encoder's results with its own result on this task.  [default: the first task]",
         None, group=COMPARED, metavar="TASK",
     ),
     baseline: str | None = option(
-        "Instead: set each encoder beside this one (its folder's name), task by task.",
+        "Instead, compare each encoder with this one (the name of its folder), task by task.",
         None, group=COMPARED, metavar="ENCODER",
     ),
     measure: str = option("Any measure the results have.", "map", group=COMPARED),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
-    plot: Path | None = option("A picture too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"),
+    plot: Path | None = option("Draw a picture, too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"),
 ) -> None:  # fmt: skip
-    """Say whether what holds on one task holds on others, as relative change with its 95 % interval.
+    """Say whether a score or a gain on one task holds on others: relative changes with 95 % intervals.
 
-    Beside a reference task: by how much an encoder falls where texts are of another domain (two samples
-    of queries, drawn apart). Beside a baseline encoder: whether a gain is there on every task (the same
-    queries, drawn together). Tasks differ in difficulty: compare encoders, not bare falls.
+    With a reference task: how much lower an encoder scores on texts of another domain (the queries of the
+    two tasks are resampled separately). With a baseline encoder: whether an encoder is better on every task
+    (both encoders are resampled on the same queries). Tasks differ in difficulty: compare the changes of
+    several encoders, do not judge one change alone.
 
     \b
     Examples:
@@ -216,7 +221,9 @@ def robustness(
     beside = baseline or reference or loaded[0].record.task.name
     shifts = reports.shifts(loaded, measure, None if baseline else beside, baseline)
     if not shifts:
-        raise InputError(f"nothing stands beside {beside}: name results of other tasks or encoders")
+        raise InputError(
+            f"nothing to compare with {beside}: name results of other tasks or encoders"
+        )
     if plot is not None:
         from xlir_bench.reports.plots import draw_robustness, save
 
@@ -228,7 +235,7 @@ def robustness(
 
 
 def _question_blocks(result: Result, query_id: str, data: DataOptions) -> list[Block]:
-    """The ranks of a question's answers in every pool, and the texts of both where the data is on disk."""
+    """The ranks of a question's answers in every pool; its text and theirs, if the data is on disk."""
     from xlir_bench.reports.tables import heading
 
     ranks = result.table("ranks").to_pandas()
@@ -264,7 +271,7 @@ def _question_blocks(result: Result, query_id: str, data: DataOptions) -> list[B
 def _questions(
     ids: Sequence[str], words: str, collection: Collection | None
 ) -> list[tuple[str, str, str]]:
-    """Id, language and text of the questions with these words, one language each; refused if there is none."""
+    """Id, language and text of the questions with these words, each in one language; an error if there is none."""
     rows = [(name, "", "") for name in ids if not words]
     if collection is not None:
         wanted, known = words.casefold(), {*ids}
@@ -284,13 +291,13 @@ def _questions(
 
 
 def _rank_table(ranks: pd.DataFrame) -> Table:
-    """Rows are query languages; columns the rank among one language's passages, then among all."""
+    """A row per query language; columns: ranks among the passages of one language, then among all passages."""
     ranks = ranks.astype({"query_lang": str, "passage_lang": str})
     langs = sorted(ranks["passage_lang"].unique())
     columns = [*langs, *(f"all:{lang}" for lang in langs)]
     pool = ranks["kind"].astype(str).map({"multilingual": "all:"}).fillna("")
-    found = ranks.sort_values("rank")["rank"].map(lambda rank: str(rank) if rank else "not found")
-    cells = found.groupby([ranks["query_lang"], pool + ranks["passage_lang"]]).agg(" ".join)
+    shown = ranks.sort_values("rank")["rank"].map(lambda rank: str(rank) if rank else "not found")
+    cells = shown.groupby([ranks["query_lang"], pool + ranks["passage_lang"]]).agg(" ".join)
     rows = cells.unstack(fill_value="-").reindex(columns=columns, fill_value="-")
     return Table(["query \\ alone", *columns], rows.reset_index().to_numpy().tolist())
 
@@ -305,23 +312,23 @@ def _query_texts(result: Result, queries: Sequence[Moved], data: DataOptions) ->
         return Lines(f"(texts are not shown: {error})")
     lines = []
     for moved in queries:
-        asked = collection.queries[moved.query_lang]
-        text = asked.texts[asked.ids.index(moved.query_id)]
+        of_language = collection.queries[moved.query_lang]
+        text = of_language.texts[of_language.ids.index(moved.query_id)]
         lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
     return Lines(*lines)
 
 
 def stored_collection(result: Result, data: DataOptions, spec: str | None = None) -> Collection:
-    """The data that a result was made from, with its questions as they were asked, as far as it is on disk.
+    """The texts on disk that a result was made from, with its questions in the result's `--query-form`.
 
-    `spec`: the task, as `run --task` takes it, where it is data of one's own. Nothing is downloaded.
+    `spec`: the `--task` that was given to `run`, for the user's own data. Nothing is downloaded.
     """
     from xlir_bench.augment.query_forms import with_query_form
     from xlir_bench.sources import load_present
     from xlir_bench.sources.own import OWN
 
-    asked = result.record.options
-    options = asked.asked_again(RunOptions(data=data.root))
+    stored = result.record.options
+    options = stored.asked_again(RunOptions(data=data.root))
     known = data.catalogue()
     name = result.record.task.name
     if spec is None and name not in known.tasks and result.record.task.domain == OWN:
@@ -332,6 +339,6 @@ def stored_collection(result: Result, data: DataOptions, spec: str | None = None
     collection = load_present(task, options.data, options.langs, candidate=options.candidate)
     if options.query_form is None:
         return collection
-    if options.word_lists_digest != asked.word_lists:
+    if options.word_lists_digest != stored.word_lists:
         raise InputError("its questions were changed by word lists that are not in the data root")
     return with_query_form(collection, options.query_form, options.word_lists)

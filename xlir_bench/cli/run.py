@@ -1,4 +1,4 @@
-"""`xlir-bench run`: encoders on tasks."""
+"""`xlir-bench run`: evaluate encoders on tasks."""
 
 from __future__ import annotations
 
@@ -46,40 +46,40 @@ def run(
         (), group=WHAT, flag="task", metavar="NAME", many=True,
     ),
     names: tuple[str, ...] = option(
-        "What tables call the model; given again, each names the next one.",
+        "The model's name in tables; may be given again, for the next model.",
         (), group=WHAT, flag="name", metavar="NAME", many=True,
     ),
     output: Path = OUTPUT_DIR,
     data: Annotated[DataOptions, ("tasks_dirs",)],
     options: RunOptions,
     transform: tuple[Transform, ...] = option(
-        f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each transform is a candidate"
-        " of its own.",
+        f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each transform is"
+        " evaluated by itself.",
         (), group=SEARCH, many=True,
     ),
     encoder_options: EncoderOptions,
     work: WorkOptions,
     shard: Shard | None = option(
-        "Encode part I of N into the cache and stop, such as a task of a Slurm array; once all parts are there, the"
-        " same command without it goes on.",
+        "Encode part I of N into the cache and stop, for example as a task of a Slurm array; once all parts are"
+        " encoded, run the same command without --shard.",
         None, group=MACHINES, metavar="I/N", parse=Shard.read,
     ),
-    trec: bool = option("With --save-run: TREC run and qrels files too.", False, group=OUTPUT),
+    trec: bool = option("With --save-run: write TREC run and qrels files, too.", False, group=OUTPUT),
     as_json: bool = JSON,
     quiet: bool = QUIET,
 ) -> int:  # fmt: skip
     """Evaluate encoders on every setting of tasks.
 
-    MODEL is a SPEC too: words without a flag are models, so that a pattern of the shell may name many.
-    Languages, kinds and measures are one word each, joined by commas.
+    MODEL is a SPEC without its flag, so that a pattern of the shell may name many models. Several languages,
+    kinds or measures are joined by commas, without spaces.
 
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
-      sparse:PATH           a sparse encoder (SPLADE) that does not say so itself
-      colbert:PATH          the same of a model of late interaction
-      builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram
-                            (by words), random (the floor)
+      sparse:PATH           a SPLADE encoder, if its folder does not say so
+      colbert:PATH          a ColBERT model, if its folder does not say so
+      builtin:NAME          multilingual (trained, 11 languages), bm25 (words),
+                            ngram (runs of letters), random (the floor)
       py:FILE:NAME          a function encode(texts, role), a class or a
                             retriever of yours
       npy:FOLDER            vectors: query.<lang>.npy, passage.<lang>.npy
@@ -93,13 +93,13 @@ def run(
       xlir-bench run --model out/final --name "ours, 2,000 steps"
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat
-      xlir-bench run --model out/final --fuse builtin:bm25     both, as one
-      xlir-bench run --model out/final --rerank out/reranker   the best 100
+      xlir-bench run --model out/final --fuse builtin:bm25     both together
+      xlir-bench run --model out/final --rerank out/reranker   reorder the best
       xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
       xlir-bench run --model out/final --task miracl --on ray  on a cluster
 
-    Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
-    A model that fails does not hold up the others; the exit code is that of the first failure.
+    Every text is encoded once and its vector is cached: after an interruption, the same command continues.
+    If a model fails, the others still run; the exit code is that of the first failure.
     """
     from xlir_bench.evaluation import encode_shard, settings_asked
     from xlir_bench.evaluation.saving import Asked, Evaluations, resolved
@@ -124,9 +124,9 @@ def run(
         settings_asked(task, options)
     if shard is not None and (work.on != "local" or not options.keep_vectors):
         other = "--on" if options.keep_vectors else "--no-keep-vectors"
-        raise InputError(f"--shard writes a part of the vectors from here: leave {other} out")
+        raise InputError(f"--shard encodes on this machine, into the cache: leave {other} out")
 
-    # Each repair is of the same vectors, which the first leaves in the cache.
+    # All transforms are of the same vectors; the first leaves them in the cache.
     repairs = [replace(encoder_options, transform=x) for x in dict.fromkeys(transform)]
     hows = repairs or [encoder_options]
     count = len(specs) * len(hows) * len(chosen)
@@ -145,13 +145,15 @@ def run(
             for task in chosen:
                 usual = job.folder(retriever.card.slug, task)
                 folders[:0] = [usual, usual.parent]
-        # Where there are enough of them, each is done by one worker; else workers share in each.
+        # With enough evaluations, each is done by one worker; else the workers share every evaluation.
         apart = executor.remote and count >= max(2, executor.workers)
         if apart:
             job = Evaluations(options, output.absolute(), job.command, trec=trec)
         if shard is not None:
             while retrievers:
-                retriever = retrievers.pop(0)  # what it loads is let go before the next one
+                retriever = retrievers.pop(
+                    0
+                )  # so that its model is freed before the next one loads
                 for task in chosen:
                     encoded = encode_shard(task, retriever, options, shard, bars)
                     name = visible(f"{retriever.card.name} on {task.name}")
@@ -164,7 +166,9 @@ def run(
 
         def pairs() -> Iterator[tuple[str, Asked]]:
             for how, spec in product(hows, specs):
-                retriever = retrievers.pop(0)  # what it loads is let go before the next one
+                retriever = retrievers.pop(
+                    0
+                )  # so that its model is freed before the next one loads
                 called = named.get(spec)
                 if called and len(hows) > 1:
                     called += f" | {how.transform}"
@@ -172,10 +176,10 @@ def run(
                     name = f"{called or retriever.card.name} on {task.name}"
                     tell(visible(name))
                     name = name if name not in results else f"{name} ({spec})"
-                    results[name] = None  # its place, whichever is done first
+                    results[name] = None  # the order of tables, whichever is done first
                     yield name, Asked(spec if apart else retriever, task, how, called)
 
-        if apart:  # here nothing of a pair is seen until it is over
+        if apart:  # an evaluation by a worker shows nothing until it is over
             bars.start("evaluate", count, "results")
         for done in (executor if apart else LOCAL).run(job, pairs()):
             if apart:
@@ -184,14 +188,14 @@ def run(
                 result = done.result()
                 if result.folder is not None and not result.folder.is_dir():
                     raise InputError(
-                        f"{result.folder} of a worker is not seen here: all nodes have to share --output"
+                        f"{result.folder}, written by a worker, cannot be seen here: all nodes have to share --output"
                     )
             except Exception as error:
                 if alone:
                     raise
                 code = code or (error.exit_code if isinstance(error, XlirError) else 4)
-                told = str(error) if isinstance(error, XlirError) else repr(error)
-                say_error(redacted(f"error: {done.name}: {told}"))
+                reason = str(error) if isinstance(error, XlirError) else repr(error)
+                say_error(redacted(f"error: {done.name}: {reason}"))
                 continue
             results[done.name] = result
             if not (quiet or as_json):
@@ -214,7 +218,7 @@ def run(
 def _refuse_stray(
     words: Sequence[str], tasks: Sequence[Task], names: Sequence[str], options: RunOptions
 ) -> None:
-    """Refuse a word that stands where a model does and is plainly something else."""
+    """Refuse a MODEL that is plainly a language, a kind or a task."""
     from xlir_bench.records import Kind
 
     langs = {lang for task in tasks for lang in (*task.languages, *(task.passage_languages or ()))}
@@ -228,13 +232,13 @@ def _refuse_stray(
         if stray:
             meant = stray[0] if what == "task" else ",".join([*given, *stray])
             raise InputError(
-                f"{stray[0]!r} stands where a model does, and is a {what}: {flag} {meant} asks for it"
-                f" (a model of that name: --model {stray[0]})"
+                f"{stray[0]!r} is read as a model, and is a {what}: say {flag} {meant}"
+                f" (for a model of that name, --model {stray[0]})"
             )
 
 
 def in_order(specs: Sequence[str]) -> list[str]:
-    """Each once, in the order given; checkpoints of one folder by their number, as they were trained.
+    """Each spec once, in the order given; checkpoints of one folder by their number.
 
     A shell puts checkpoint-1000 before checkpoint-200.
     """

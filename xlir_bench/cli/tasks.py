@@ -36,7 +36,7 @@ class TasksCommand(GroupedCommand):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """As click does, of either."""
+        """As click does, for `tasks` or for `tasks new`."""
         if args[:1] == ["new"]:
             made: click.Command = new
             return made.make_context(f"{info_name} new", args[1:], parent, **extra)
@@ -47,18 +47,18 @@ class TasksCommand(GroupedCommand):
 def tasks(
     *,
     name: str | None = argument("[TASK]", None),
-    settings: bool = option("Every setting, instead of how many there are.", False, group=OUTPUT),
+    settings: bool = option("List every setting instead of counting them.", False, group=OUTPUT),
     as_json: bool = JSON,
     data: DataOptions,
 ) -> int:
     """List the tasks, or show one: languages, settings, sizes, licence, and where its data is.
 
     Settings are counted by kind: monolingual/cross-lingual/multilingual. Queries and candidates
-    are those of all languages together; with --settings, queries are those of the query language
-    (the ones without a relevant passage in the pool of a setting are left out when it is scored).
+    are counted over all languages; with --settings, queries are counted in the query language
+    (those without a relevant passage in the pool of a setting are left out when it is scored).
 
-    `xlir-bench tasks new NAME` begins a task file of your own. A broken file is reported, the
-    others are listed, and the exit code is 2.
+    `xlir-bench tasks new NAME` writes a task file for your own data. If a task file is broken,
+    it is reported, the others are listed, and the exit code is 2.
 
     \b
     Examples:
@@ -126,22 +126,22 @@ SCAFFOLDS: dict[str, dict[str, Any]] = {
         "": "{lang}/corpus.jsonl", ".queries": "{lang}/queries.jsonl", ".qrels": "{lang}/qrels/test.tsv",
     }},
 }  # fmt: skip
-"""What a file of a new task says that its format decides; of files the path, by part of a language."""
+"""The entries of a new task that depend on its format; `files` has a path for each suffix of a language's files."""
 
 
 @command()
 def new(
     *,
     name: str = argument("NAME"),
-    langs: tuple[str, ...] = option("Its languages.", ("de", "en")),
+    langs: tuple[str, ...] = option("The languages of the task.", ("de", "en")),
     form: Literal["lareqa", "squad", "parallel", "lines", "belebele", "beir"] = option(
         "How its files are laid out.", "beir", flag="format"
     ),
     output: Path = option("The folder for NAME.toml.", Path(), group=OUTPUT, metavar="DIR"),
 ) -> None:
-    """Begin a task of your own: write NAME.toml, with a line for everything that it has to say.
+    """Begin a task of your own: write NAME.toml, with a line for every entry that a task needs.
 
-    Put the files where it says, or say where they are; then run it.
+    Put the data at the paths in it, or change the paths; then run the task.
 
     \b
     Examples:
@@ -153,7 +153,7 @@ def new(
 
     path = output / f"{validated_name(name)}.toml"
     if path.exists():
-        raise InputError(f"{path} is there already; {ELSEWHERE}, or another NAME")
+        raise InputError(f"{path} exists already; {ELSEWHERE}, or choose another NAME")
     stated = {
         "name": name, "version": 1, "title": name, "format": form,
         "description": "What is asked, and what answers it.", "domain": "your own", "languages": list(langs),
@@ -162,7 +162,10 @@ def new(
         **SCAFFOLDS[form],
     }  # fmt: skip
     files = stated.pop("files")
-    lines = ["# `path` is below the data root (--data); `sha256` beside it would pin the file", ""]
+    lines = [
+        "# `path` is below the data root (--data); add `sha256` to pin what is in the file",
+        "",
+    ]
     lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in stated.items()]
     lines += ["source = {}", ""]
     for lang, (part, place) in product(langs, files.items()):
@@ -171,7 +174,9 @@ def new(
     with explained(path, ELSEWHERE):
         write(path, "\n".join(lines))
     read_task(path)
-    say(f"{path} written; `xlir-bench tasks {name} --tasks-dir {output}` says which files it wants")
+    say(
+        f"{path} written; `xlir-bench tasks {name} --tasks-dir {output}` lists the files that it needs"
+    )
 
 
 def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
 
 
 def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Block]:
-    """One task: what its TOML file states, and its files; of numbered parts the first stands for all."""
+    """One task: what its TOML file states, and its files; numbered parts of a file share a row."""
     from xlir_bench.sources.own import OWN, is_own
     from xlir_bench.tasks import file_language
 
@@ -249,7 +254,7 @@ def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Bl
 
 
 def _listed(langs: Sequence[str]) -> str:
-    """Codes of languages, or how many there are where those would fill the line."""
+    """The codes of languages; of more than `LISTED`, only how many there are."""
     return " ".join(langs) if len(langs) <= LISTED else f"{len(langs)} languages"
 
 
@@ -269,7 +274,7 @@ def _where(task: Task, state: DataState) -> str:
 
 
 def _sum(counts: Mapping[str, int], langs: Iterable[str]) -> int | None:
-    """The sum over languages, or None where one is not known."""
+    """The sum over languages, or None if the count of one is not known."""
     known = [counts.get(lang) for lang in langs]
     return None if None in known else sum(n for n in known if n is not None)
 

@@ -1,7 +1,7 @@
-"""Everything that is printed goes through here, and cannot do more to a terminal than show text.
+"""All printing goes through this module: text from outside is shown, and does nothing else to a terminal.
 
-Lines may hold text of a model folder, a server, a data file or a stored result. Such values are escaped by
-`escaping.visible`; what was missed can still move no cursor, and give a build server no command.
+Lines may hold text from a model folder, a server, a data file or a stored result. Callers escape such text with
+`escaping.visible`; if one forgets, the text still cannot move the cursor or give a build server a command.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
-    """Print lines. Of all that steers a terminal only colours pass, where it has them."""
-    parts = re.split(r"(\x1b\[(?:[01]|3[13])m)", text)  # each other part is a colour
+    """Print lines. All control sequences are escaped, except colours on a terminal that shows colours."""
+    parts = re.split(r"(\x1b\[(?:[01]|3[13])m)", text)  # every second part is a colour
     parts[::2] = map(printable, parts[::2])
     if not _has_colours(err):
         del parts[1::2]
@@ -42,14 +42,14 @@ def say(text: str = "", err: bool = False, nl: bool = True) -> None:
 
 
 def _beside_bars() -> AbstractContextManager[object]:
-    """Lines do not run into a bar that is open."""
+    """Keeps printed lines apart from an open progress bar."""
     shown = "tqdm" in sys.modules and sys.stderr.isatty()
     return sys.modules["tqdm"].tqdm.external_write_mode() if shown else nullcontext()
 
 
 def _has_colours(err: bool) -> bool:
-    asked = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return asked and (sys.stderr if err else sys.stdout).isatty()
+    allowed = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return allowed and (sys.stderr if err else sys.stdout).isatty()
 
 
 def teller(quiet: bool = False) -> Callable[[str], None]:
@@ -65,7 +65,7 @@ def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = Fa
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
-    """Print JSON, a value or its text; control characters are escaped as in JSON."""
+    """Print a value, or a text that is JSON already, as JSON; control characters are escaped."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=indent)
     click.echo(json_safe(text))
 
@@ -87,7 +87,7 @@ def say_results(results: Sequence[Result], alone: bool) -> None:
 
 
 def say_error(message: str) -> None:
-    """Print a message to stderr; a line break counts only before two spaces, as our own messages have it."""
+    """Print a message to stderr. A line break stays only before two spaces, as in our own messages; others are escaped."""
     line = re.sub(r"\r?\n(?!  )", r"\\u000a", message.strip("\n").replace("\x1b", r"\u001b"))
     say(re.sub("^(error:)", rf"{RED}\1{PLAIN}", line), err=True)
 
@@ -115,17 +115,17 @@ def say_differences(differences: Differences, folder: Path) -> int:
             say(f"{what}: {folder / name}")
     if not differences:
         return 0
-    say("the same command without --check mends this", err=True)
+    say("run the same command without --check to update them", err=True)
     return 1
 
 
 SLOW = 2.0
-"""Seconds after which a stage of what is mostly fast is shown."""
+"""Seconds before a progress bar is shown, in commands that mostly take less."""
 
 
 @dataclass(slots=True)
 class Bars:
-    """A `Progress` of tqdm bars; off a terminal a stage says a line when it begins and every half minute."""
+    """A `Progress` of tqdm bars; without a terminal, a stage prints a line when it begins and every half minute."""
 
     quiet: bool = False
     delay: float = 0.0

@@ -1,4 +1,4 @@
-"""`xlir-bench train-hybrid`: batches of one language and across languages, in any share."""
+"""`xlir-bench train-hybrid`: train on monolingual and cross-lingual batches, in any share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xlir_bench.cli.command import JSON, QUIET, canonical_command, command
-from xlir_bench.cli.data import origins_told
+from xlir_bench.cli.data import origin_lines
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn, warn_of_faults
 from xlir_bench.errors import OutOfReachError, UnknownNameError, plural
 from xlir_bench.extras import require
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def _config_file(path: Path) -> Path:
-    """The file that is named; ``paper`` is one that comes with the package."""
+    """The path of ``--config``; ``paper`` names a file of the package."""
     is_bundled = path == Path("paper") and not path.exists()
     return Path(str(files("xlir_bench.train") / "paper.toml")) if is_bundled else path
 
@@ -80,11 +80,11 @@ def train_hybrid(
         --batch-size 1024
       xlir-bench run --model out --task xquad-r
 
-    The rows are compared with every task whose data is on disk; what holds evaluation text, the same
-    letters or nearly, is left out (--leakage). `data leakage` shows it beforehand.
+    The rows are compared with every task whose data is on disk. Rows that contain evaluation text, exactly
+    or nearly, are left out (--leakage); `data leakage` lists them beforehand.
 
-    On several GPUs, or CPUs, `torchrun --nproc-per-node N -m xlir_bench train-hybrid …` trains with the batches of one
-    process, each encoding its part of every batch.
+    `torchrun --nproc-per-node N -m xlir_bench train-hybrid …` trains on several GPUs or CPUs. The batches are the same
+    as in one process; each process encodes a part of every batch.
 
     `--config paper` has the settings of the paper; the command line wins over it.
     """
@@ -92,12 +92,12 @@ def train_hybrid(
     from xlir_bench.train.folder import LOCK, RunFolder
     from xlir_bench.train.processes import launched
 
-    follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
+    follows = launched() and os.environ["RANK"] != "0"  # only the first of several processes prints
     known = data.catalogue()
     warn_of_faults(known)
     options.check()
     if options.output.is_dir() and not follows and not (options.output / LOCK).exists():
-        # Told before torch is loaded; whoever holds the lock is told later.
+        # Refused before torch is loaded; a folder that is in use is refused later, with its holder.
         RunFolder(options.output).require_fresh(options.resume)
     batches = options.batches
     tell = str if follows else warn
@@ -105,28 +105,30 @@ def train_hybrid(
         batches.alpha != BatchOptions().alpha or batches.alpha_end is not None
     ):
         tell(
-            f"--alpha is the share of hybrid batches, and these are {batches.strategy}: it is left out"
+            f"--alpha applies to the strategy hybrid, and this is {batches.strategy}: --alpha is left out"
         )
     guarded, evaluate = dict(known.tasks), None
     if no_eval:
-        asked_for = {
+        flags = {
             "eval-task": eval_tasks, "eval-langs": eval_langs, "eval-limit": eval_limit,
             "select-by": options.select_by not in (MEAN, LAST),
         }  # fmt: skip
-        if stray := [f"--{flag}" for flag, is_given in asked_for.items() if is_given]:
-            tell(f"--no-eval evaluates nothing, and this is left out: {', '.join(stray)}")
+        if stray := [f"--{flag}" for flag, is_given in flags.items() if is_given]:
+            tell(f"--no-eval evaluates nothing; left out: {', '.join(stray)}")
     else:
         tasks = known.get(eval_tasks or ["mini"])
-        guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue
-        asked = RunOptions(
+        guarded |= {
+            task.name: task for task in tasks
+        }  # a task of the user's own data is in no catalogue
+        eval_options = RunOptions(
             measures=("map",), unions=False, cache=None, data=data.root, offline=True, langs=eval_langs,
             limit=eval_limit,
         )  # fmt: skip
-        _require_data(tasks, asked)
+        _require_data(tasks, eval_options)
         from xlir_bench.adapters import look
 
-        evaluate = partial(look, tasks, options=asked)
-        options = replace(options, eval_texts=_texts(tasks, asked))
+        evaluate = partial(look, tasks, options=eval_options)
+        options = replace(options, eval_texts=_texts(tasks, eval_options))
     from xlir_bench.train.trainer import train
 
     try:
@@ -156,29 +158,29 @@ def train_hybrid(
 
 
 def _interrupted(output: Path) -> str:
-    """What is kept of a run that was stopped by hand, and how to go on."""
+    """The message after Ctrl-C: what is kept, and how to continue."""
     from xlir_bench.train.folder import RECORD, RunFolder, step_of
 
     folder = RunFolder(output)
     if folder.finished:
         return f"interrupted, but the model is finished and whole in {output} ({RECORD} says so)"
     if not folder.checkpoints.is_dir():
-        return "interrupted before anything was written; the same command begins again"
+        return "interrupted before anything was written; run the same command to begin again"
     last = folder.last_checkpoint()
     if last is None:
         return f"interrupted before the first checkpoint: --resume begins again in {output}"
-    return f"interrupted: the checkpoint of step {step_of(last):,} is kept; --resume goes on from there in {output}"
+    return f"interrupted: the checkpoint of step {step_of(last):,} is kept; --resume continues from there in {output}"
 
 
-def _require_data(tasks: Sequence[Task], asked: RunOptions) -> None:
-    """Refuse a look at a model, in the middle of its training, at languages that a task or the disk lacks."""
+def _require_data(tasks: Sequence[Task], options: RunOptions) -> None:
+    """Refuse languages to evaluate that a task or the disk lacks, before training and not in the middle of it."""
     from xlir_bench.sources import data_state
 
     for task in tasks:
-        if unknown := sorted(set(asked.langs or ()) - set(task.languages)):
+        if unknown := sorted(set(options.langs or ()) - set(task.languages)):
             raise UnknownNameError(f"language of {task.name}", unknown, task.languages)
-        state = data_state(task, asked.data)
-        lacking = [x for x in state.missing if asked.langs is None or x in asked.langs]
+        state = data_state(task, options.data)
+        lacking = [x for x in state.missing if options.langs is None or x in options.langs]
         if lacking:
             raise OutOfReachError(
                 f"--eval-task {task.name}: {', '.join(lacking)} not in {state.folder}; training downloads no"
@@ -186,19 +188,19 @@ def _require_data(tasks: Sequence[Task], asked: RunOptions) -> None:
             )
 
 
-def _texts(tasks: Sequence[Task], asked: RunOptions) -> int:
-    """How many texts a look represents, of tasks that say how many they have."""
+def _texts(tasks: Sequence[Task], options: RunOptions) -> int:
+    """How many texts one evaluation encodes, as far as the tasks state their sizes."""
     return sum(
-        int(min(count, asked.limit or math.inf)) if what == "queries" else count
+        int(min(count, options.limit or math.inf)) if what == "queries" else count
         for task in tasks
         for what in ("queries", "candidates")
         for lang, count in task.counts(what).items()
-        if asked.langs is None or lang in asked.langs
+        if options.langs is None or lang in options.langs
     )
 
 
 def _trained_blocks(record: Mapping[str, Any]) -> list[Block]:
-    """What a training run was and what came of it."""
+    """The summary of a training run, and the scores before and after it."""
     from xlir_bench.train.card import scores_table
     from xlir_bench.train.leakage import short_texts
 
@@ -207,11 +209,11 @@ def _trained_blocks(record: Mapping[str, Any]) -> list[Block]:
         f"{plural(data['rows'], 'row')}, {len(data['texts_by_language'])} languages;"
         f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
     ]
-    lines += origins_told(data.get("origins", {}), data["rows"])
+    lines += origin_lines(data.get("origins", {}), data["rows"])
     if pruning := record.get("pruning"):
         (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
         lines.append(
-            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says what other text loses"
+            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says how much other texts lose"
         )
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
