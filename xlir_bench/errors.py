@@ -2,7 +2,7 @@
 
 XlirError                 4  the run failed (memory, disk, anything else)
 ├── InputError            2  mend the command line or a file
-│   └── UnknownNameError  2  … with a near miss
+│   └── UnknownNameError  2  … and suggests a similar name
 ├── OutOfReachError       3  data, a model or a server cannot be reached
 ├── NotComparableError    3  two results do not measure the same thing
 └── BadVectorsError       4  an encoder gave vectors that cannot be ranked
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 WARNING = "warning: "
-"""How a note begins that says why numbers may mislead."""
+"""The beginning of a note that says why numbers may mislead."""
 
 
 class XlirError(Exception):
@@ -34,19 +34,19 @@ class InputError(XlirError):
 
 
 def require_type(value: object, kinds: Any, wanted: str) -> None:
-    """Refuse what is given for a parameter of a public function and is none of what it takes."""
+    """Refuse an argument of a public function that is of none of these kinds."""
     if not isinstance(value, kinds):
         raise InputError(f"{wanted}, and {as_given(value)} was given")
 
 
 def as_given(value: object) -> str:
-    """What was given, on one line; its beginning, if it is long."""
+    """The `repr` of an argument on one line; only its beginning, if it is long."""
     return " ".join(repr(value).split())[:200]
 
 
 @contextmanager
 def named_by(flag: str) -> Iterator[None]:
-    """Say by which option it was named, whatever goes wrong with it."""
+    """Put the option's flag before the message of any error in the block."""
     try:
         yield
     except XlirError as error:
@@ -79,10 +79,10 @@ def plural(count: int, noun: str) -> str:
 
 
 class UnknownNameError(InputError):
-    """One or more names are unknown; says which were probably meant, and which there are, or where that is told."""
+    """One or more names are unknown; suggests similar ones, and lists the known ones or says where they are listed."""
 
     def __init__(
-        self, what: str, names: Sequence[Any], known: Iterable[str], there: str = ""
+        self, what: str, names: Sequence[Any], known: Iterable[str], where: str = ""
     ) -> None:
         known = sorted(map(str, known))
         lines = []
@@ -94,8 +94,8 @@ class UnknownNameError(InputError):
         if len(names) > SHOWN:
             lines.append(f"{len(names) - SHOWN:,} more")
         more = f" and {len(known) - LISTED:,} more" if len(known) > LISTED else ""
-        there = there or f"there are: {', '.join(known[:LISTED])}{more}"
-        super().__init__(f"{'; '.join(lines)} ({there})")
+        where = where or f"there are: {', '.join(known[:LISTED])}{more}"
+        super().__init__(f"{'; '.join(lines)} ({where})")
 
 
 class OutOfReachError(XlirError):

@@ -29,7 +29,7 @@ from xlir_bench.errors import InputError, XlirError
 LONGEST = 100
 """Characters of a safe name."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What Windows takes for a device."""
+"""Names that Windows reserves for devices."""
 LONGEST_LINE = 1 << 24
 """The most bytes of a line of data. JSON of that size takes 400 MB of memory where it is all empty lists."""
 MOST_UNPACKED = 100
@@ -39,12 +39,12 @@ ALWAYS_UNPACKED = 1 << 24
 ABANDONED = 3600
 """Seconds after which a temporary file is abandoned if its lock cannot be seen, as on another machine."""
 HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
-"""Is in the names of temporary files: machines that share a folder may not see each other's locks."""
+"""Part of the names of this machine's temporary files: machines may not see each other's locks on a shared folder."""
 ELSEWHERE = "name another place with --output"
 LOCKED_BYTE = 1 << 30
-"""Beyond the end of any lock file."""
+"""The byte that is locked on Windows, beyond the end of any lock file."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors of a full disk."""
+"""The `errno` values of a full disk."""
 _swept: set[Path] = set()
 
 
@@ -56,7 +56,7 @@ class InUseError(InputError):
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file to write; it replaces `path` if the block ends well, else it is removed.
 
-    Makes its folder. The first time a process writes there, it removes what killed writers left.
+    Makes the folder of `path`. The first time a process writes to a folder, it removes what killed writers left there.
     """
     with beside(path) as temporary:
         yield temporary
@@ -94,11 +94,11 @@ def building(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_files(folder: Path, last: Sequence[str]) -> Iterator[Path]:
-    """An empty folder to fill; if the block ends well, its files take the places of those of this one. Others stay.
+    """An empty folder to fill; if the block ends well, its files are moved to `folder` and replace files of their names.
 
-    `last` are names of files without which nobody reads the rest: the old ones go first, in reverse, the new ones come
-    last. A reader after a kill finds the old files, the new ones, or lacks one of these, and the next writer begins
-    anew. Files are moved one by one: no system puts a folder in the place of one that is not empty.
+    `last` names the files without which readers ignore the others. The old ones of `last` are removed first, in
+    reverse order; the new ones are moved last. After a kill a reader finds all old files, all new files, or one of
+    `last` missing; then the next writer begins anew. No system can rename a folder to one that is not empty.
     """
     half = _emptied(folder / ".building")
     yield half
@@ -112,7 +112,7 @@ def replacing_files(folder: Path, last: Sequence[str]) -> Iterator[Path]:
 
 
 def _emptied(folder: Path) -> Path:
-    """This folder with nothing in it: what is there is from a run that was killed."""
+    """Make an empty folder; what was in it is from a killed run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -138,9 +138,9 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> Iterator[None]:
-    """Hold the lock `path` of `what`; if another process has it, wait, or raise an error that says so.
+    """Hold the lock file `path`, which protects `what`; if another process holds it, wait, or raise `InUseError`.
 
-    The lock is the system's; the file names its holder for people.
+    The operating system holds the lock; the text of the file names the holder for people.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> 
 
 
 class Lease:
-    """While this object exists, `remove_unused` leaves a folder alone; the end of the process ends it, too."""
+    """While this object exists, `remove_unused` leaves a folder alone; it ends with the process at the latest."""
 
     def __init__(self, handle: int) -> None:
         weakref.finalize(self, os.close, handle)
@@ -307,7 +307,7 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 
 
 def most_unpacked(size: int) -> int:
-    """How many bytes may come out of a packed file of this size: a bomb has more."""
+    """How many bytes may come out of a packed file of this size: a decompression bomb gives more."""
     return ALWAYS_UNPACKED + MOST_UNPACKED * size
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 def main() -> None:
     """Each module's `main`, one after the other."""
     here = Path(__file__).parent
-    found = sorted(p.stem for p in here.glob("*.py") if not p.stem.startswith("_"))
-    for name in sys.argv[1:] or [n for n in found if n != "targets"]:
+    modules = sorted(p.stem for p in here.glob("*.py") if not p.stem.startswith("_"))
+    for name in sys.argv[1:] or [n for n in modules if n != "targets"]:
         print(f"\n== {name} ==", flush=True)
         import_module(f"tests.benchmarks.{name}").main()
 

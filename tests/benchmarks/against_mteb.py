@@ -1,6 +1,6 @@
 """(g) Ranking and measuring all 132 settings of XQuAD-R, against mteb's search and scoring of the same vectors.
 
-mteb has an environment of its own. This module runs there too, as a script, on vectors that are drawn at random here.
+mteb is installed in an environment of its own, where this module runs as a script. The vectors are random.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def drawn() -> tuple[dict, dict, np.ndarray]:
     rng = np.random.default_rng(0)
     passages = {x: rng.standard_normal((PASSAGES, DIMENSION)).astype("f4") for x in LANGS}
     relevant = rng.integers(0, PASSAGES, QUERIES)
-    # Not far from the answer, so that ranks are as shallow as a decent encoder's.
+    # Near the answer, so that ranks are as good as those of a decent encoder.
     queries = {
         x: passages[x][relevant] + 3 * rng.standard_normal((QUERIES, DIMENSION)).astype("f4")
         for x in LANGS
@@ -64,7 +64,7 @@ def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> Non
 
 
 def theirs() -> None:
-    """Print mteb's seconds a setting, of a pair and of the pool, without its encoder's."""
+    """Print mteb's seconds per setting, for a pair of languages and for the pool, without those of its encoder."""
     import mteb
     from datasets import Dataset
     from mteb.abstasks.retrieval import AbsTaskRetrieval
@@ -137,7 +137,7 @@ def theirs() -> None:
 
 
 def main() -> None:
-    """Both in one run; mteb on a few settings, and the rest counted."""
+    """Measure both in one run; mteb only on a few settings, from which the time for all is computed."""
     from tests.benchmarks.targets import Measured, python_with_mteb
 
     python = python_with_mteb()

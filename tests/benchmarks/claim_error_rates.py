@@ -1,8 +1,8 @@
-"""How often a claim of an experiment is called where nothing is true, over articles and seeds.
+"""How often a claim of an experiment is called true where there is no effect, over articles and seeds.
 
 Articles, seeds and their interaction are drawn anew for each table, with a mean of 0. The seeds' standard
-deviation is given as a multiple of the standard error over articles; the worst cell of each row is held
-against its target. Beside it stands what the same tables give if seeds are averaged and articles alone tested.
+deviation is given as a multiple of the standard error over articles; the largest rate for a number
+of seeds has a target. For comparison, a last row averages the seeds of the same tables and tests articles alone.
 
     python -m tests.benchmarks.claim_error_rates            4,000 tables a cell
     python -m tests.benchmarks.claim_error_rates 1000
@@ -26,8 +26,8 @@ RATIOS = (0, 1, 2, 4)
 SEEDS, ARTICLES, INTERACTIONS = (2, 3, 5), (24, 48), (0.5, 1.5)
 SHAPES = ("normal", "skewed")
 SKEWNESS = 1.35
-"""The most that differences between the trainings of `mini` have over its articles. Any t errs more where a
-few articles are skewed more: with 24 and a skewness of 2, in up to 7 %."""
+"""The largest skewness, over articles, of differences between trainings of `mini`. Any t-test errs more often if few
+articles are more skewed: with 24 articles and a skewness of 2, in up to 7 % of tables."""
 
 
 def drawn(rng: np.random.Generator, shape: str, size: tuple[int, int]) -> Floats:
@@ -41,7 +41,7 @@ def drawn(rng: np.random.Generator, shape: str, size: tuple[int, int]) -> Floats
 def tables(
     seeds: int, articles: int, interaction: float, shape: str, ratio: float, count: int
 ) -> Iterator[Floats]:
-    """Tables of no effect."""
+    """Tables of differences without an effect."""
     rng = np.random.default_rng([seeds, articles, round(10 * interaction), len(shape), ratio])
     error = np.sqrt((1 + interaction**2 / seeds) / articles)
     for _ in range(count):
@@ -61,7 +61,7 @@ def error_rate(
 def articles_alone(
     seeds: int, articles: int, interaction: float, ratio: float, count: int
 ) -> float:
-    """The same where the seeds are averaged and only articles are taken to be a sample."""
+    """The same share for a t-test that averages the seeds and takes only the articles as a sample."""
     from scipy.stats import ttest_1samp
 
     found = np.array(

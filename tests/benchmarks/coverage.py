@@ -1,8 +1,8 @@
-"""How often the 95 % intervals hold the truth, where clusters are as few and as uneven as in real data.
+"""How often 95 % intervals contain the true value, with clusters as few and as uneven as in real data.
 
-The clusters of a real result (articles) stand for all there are: its macro averages are the truth. A
-simulated data set draws as many of them with replacement, and each figure's interval either holds the
-truth or does not. Figures: two encoders and their difference, by kind of setting.
+The clusters (articles) of a real result are taken for the whole population: its macro averages are the true
+values. A simulated data set draws as many clusters with replacement, and each figure's interval contains the
+true value or not. Figures: two encoders and their difference, by kind of setting.
 
     python -m tests.benchmarks.coverage                 mini, XQuAD-R and MLQA-R
     python -m tests.benchmarks.coverage A B             two stored results of one task
@@ -48,7 +48,7 @@ def figures(
 
 
 def covered(data: ClusterSums, groups: Sequence[Sequence[int]], simulations: int) -> np.ndarray:
-    """For each group: how often its interval lay over the truth, held it, and lay under it."""
+    """For each group: how often its interval lay above the true value, contained it, and lay below it."""
     rng = np.random.default_rng(0)
     seen = np.flatnonzero(data.sizes.any(axis=1))
     means = data.sums.sum(axis=0) / np.maximum(data.sizes.sum(axis=0), 1)
@@ -64,7 +64,7 @@ def covered(data: ClusterSums, groups: Sequence[Sequence[int]], simulations: int
 
 
 def report(first: Result, second: Result) -> None:
-    """A row a figure; the first measure of both results has a target."""
+    """Print a row per figure; only the first measure has a target."""
     task, measures = first.record.task, first.record.options.measures
     print(
         f"{task.title}: {task.clusters} {task.cluster}s, A = {first.record.encoder.name},", end=""

@@ -1,16 +1,16 @@
 """How often the gate errs at its default policy, and what it finds, on ranks of real encoders.
 
-Nothing is worse, three ways; a failure is a false alarm:
+False alarms are failures where no side is worse. Such sides are made in three ways:
 
-- exchangeable: each side takes, article by article, one of two encoders, by a coin of its own;
-- flipped: the difference of the two encoders has its sign turned by a coin for each article;
-- skewed: what is left of that difference without its mean is added to one encoder, and articles are
-  drawn with replacement. Both directions, since a difference is skewed to one side.
+- exchangeable: for each article, each side takes one of two encoders at random;
+- flipped: for each article, the difference of the two encoders gets a random sign;
+- skewed: the difference, minus its mean, is added to one encoder, and articles are drawn with replacement;
+  in both directions, since a difference is skewed to one side.
 
-A true loss: one of two exchangeable sides loses a known amount of map, spread over half of its questions
-drawn at random. Beside the share found stands what the gate itself says that it finds in 95 % of cases.
+True losses: one of two exchangeable sides loses a known amount of map, spread over a random half of its
+questions. Beside the share of losses found stands the loss that the gate says it finds in 95 % of cases.
 
-Seeds of one training do differ, so that their rate is only reported.
+Trainings that differ only in the seed do differ in quality, so their rate has no target.
 
     python -m tests.benchmarks.gate_error_rates            mini and XQuAD-R, and six pairs of seeds
     python -m tests.benchmarks.gate_error_rates A B        two stored results
@@ -58,19 +58,19 @@ Rng = np.random.Generator
 
 
 def of_results(first: Result, second: Result) -> Pair:
-    """All that the default policy asks for."""
+    """The two results, paired by each measure of the default policy."""
     measures = ("map", RANK_DISTANCE)
     return {m: pair(first.values(m), second.values(m)) for m in measures}
 
 
 def exchangeable(both: Pair, rng: Rng) -> Pair:
-    """Two sides that take the encoders' articles alike."""
+    """Two sides, each with one of the two encoders at random for each article."""
     coins = rng.random((2, len(both["map"].first.clusters))) < 0.5
     return {m: Pairing(_side(p, coins[0]), _side(p, coins[1])) for m, p in both.items()}
 
 
 def _side(p: Pairing, heads: np.ndarray) -> QueryValues:
-    """The values of the first, and of the second in articles without heads."""
+    """The values of the first encoder in articles with heads, and of the second in all others."""
     value = np.where(heads[p.first.cluster], p.first.value, p.second.value)
     return replace(p.first, value=value)
 
@@ -82,7 +82,7 @@ def flipped(both: Pair, rng: Rng) -> Pair:
 
 
 def skewed(both: Pair, rng: Rng, sign: float = 1.0) -> Pair:
-    """Articles drawn with replacement, of differences that are 0 in each setting's mean."""
+    """Articles drawn with replacement; the differences have mean 0 in each setting."""
     values = both["map"].first
     drawn = rng.choice(np.unique(values.cluster), len(values.clusters))
     found = {}
@@ -117,14 +117,14 @@ NULLS: dict[str, Callable[[Pair, Rng], Pair]] = {
 
 
 def false_alarms(both: Pair) -> None:
-    """The share of failures where nothing is worse, by how nothing is."""
+    """Print the share of failures for each way in which no side is worse."""
     for name, null in NULLS.items():
         rng = np.random.default_rng(0)
         found = Counter(overall(judge(null(both, rng), POLICY)[0]) for _ in range(REPEATS))
         rate = found[Outcome.FAIL] / REPEATS
         error = (rate * (1 - rate) / REPEATS) ** 0.5
-        told = f"+- {error:.3f} in {REPEATS}; passes {found[Outcome.PASS] / REPEATS:.2f}"
-        Measured(f"false alarms, {name}", rate, "<= 0.06", told).show()
+        detail = f"+- {error:.3f} in {REPEATS}; passes {found[Outcome.PASS] / REPEATS:.2f}"
+        Measured(f"false alarms, {name}", rate, "<= 0.06", detail).show()
 
 
 def damaged(both: Pair, kind: Kind, lang: str | None, drop: float, rng: Rng) -> Pair:
@@ -150,8 +150,8 @@ def found_in(both: Pair, kind: Kind, lang: str | None, drop: float) -> float:
     return failed / DAMAGED
 
 
-def told_visible(both: Pair, subject: str) -> float:
-    """What the gate says that it finds in 95 % of cases: the median over exchangeable pairs."""
+def stated_loss(both: Pair, subject: str) -> float:
+    """The loss that the gate says it finds in 95 % of cases: the median over exchangeable pairs."""
     rng = np.random.default_rng(2)
 
     def one(findings: Sequence[Finding]) -> float:
@@ -165,14 +165,17 @@ def power(both: Pair) -> None:
     """The share of losses found, by where they are and how large."""
     places = [(Kind.MONOLINGUAL, None), (Kind.CROSS_LINGUAL, None), (Kind.MONOLINGUAL, "th")]
     print(
-        "share of losses found" + " " * 25 + "".join(f"{drop:>7}" for drop in DROPS) + "   as told"
+        "share of losses found"
+        + " " * 25
+        + "".join(f"{drop:>7}" for drop in DROPS)
+        + "   as stated"
     )
     for kind, lang in places:
         subject = f"{kind.value}, query language {lang}" if lang else kind.value
-        told = told_visible(both, subject)
-        rates = [found_in(both, kind, lang, drop) for drop in (*DROPS, told)]
+        stated = stated_loss(both, subject)
+        rates = [found_in(both, kind, lang, drop) for drop in (*DROPS, stated)]
         cells = "".join(f"{rate:>7.2f}" for rate in rates[:-1])
-        print(f"  {subject:<44}{cells}   {told:.4f}: {rates[-1]:.2f}", flush=True)
+        print(f"  {subject:<44}{cells}   {stated:.4f}: {rates[-1]:.2f}", flush=True)
 
 
 def seeds(count: int = 4) -> None:

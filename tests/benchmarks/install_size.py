@@ -1,6 +1,6 @@
-"""What an installation takes on disk: the core, and with models, each in a new environment.
+"""The size of an installation on disk: the core, and the core with models, each in a new environment.
 
-Versions are those of constraints.txt; bytecode counts, an empty environment does not. What it prints is in
+Versions are those of constraints.txt; bytecode is counted, the empty environment is not. Its figures are in
 docs/install.md.
 """
 
@@ -27,7 +27,7 @@ def megabytes(place: Path) -> float:
 
 
 def measure(extra: str) -> Measured:
-    """Install into a new environment, and weigh it; the largest folders are in the detail."""
+    """Install into a new environment, and measure its size; the largest folders are in the detail."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         venv.create(place, with_pip=True)

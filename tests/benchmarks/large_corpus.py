@@ -1,6 +1,6 @@
 """Search over a million vectors that lie on disk: memory, time against FAISS in memory, and growth.
 
-Each measurement runs in a process of its own, and the two searches by turns; vectors are random.
+Each measurement runs in a process of its own; the two searches take turns. The vectors are random.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def measure(folder: Path, kind: str, passages: int) -> dict:
 
 
 def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[float, np.ndarray]:
-    """Our search over the first so many vectors on disk."""
+    """Our search over the first `passages` vectors on disk."""
     from xlir_bench.records import Collection, Passages, Queries, Relevance, Setting, Silent
     from xlir_bench.retrieval import VectorIndex, Vectors, Want
 

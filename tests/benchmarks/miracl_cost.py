@@ -1,10 +1,10 @@
-"""docs/miracl-cost.md: what all of MIRACL costs in hours and bytes, from rates that are measured here.
+"""docs/miracl-cost.md: the hours and bytes that all of MIRACL takes, from rates that are measured here.
 
 python -m tests.benchmarks.miracl_cost measure     measures, and writes tests/benchmarks/miracl_cost.json
 python -m tests.benchmarks.miracl_cost             writes the page from it (`python -m tests.benchmarks miracl_cost`)
 
-Rates are a second of one processor, not of the clock. What a GPU does cannot be measured here: it is published
-(`--gpu`, tokens and seconds), and named with its source.
+Rates are per CPU second of one processor, not by the clock. The rate of a GPU is not measured but taken from a
+publication (`--gpu`, tokens and seconds), which the page names.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ PUBLISHED = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, or write the page."""
-    asked = argparse.ArgumentParser(prog="miracl_cost", description=__doc__)
-    asked.add_argument("do", nargs="?", choices=["measure", "page"], default="page")
-    asked.add_argument(
+    parser = argparse.ArgumentParser(prog="miracl_cost", description=__doc__)
+    parser.add_argument("do", nargs="?", choices=["measure", "page"], default="page")
+    parser.add_argument(
         "--cores", type=int, default=None, help="processors of the machine without GPUs"
     )
-    asked.add_argument("--node-cores", type=int, default=NODE_CORES, help="processors of a node")
-    asked.add_argument("--gpus", type=int, default=GPUS, help="GPUs of a node")
-    asked.add_argument(
+    parser.add_argument("--node-cores", type=int, default=NODE_CORES, help="processors of a node")
+    parser.add_argument("--gpus", type=int, default=GPUS, help="GPUs of a node")
+    parser.add_argument(
         "--gpu", nargs=4, metavar=("TOKENS", "SECONDS", "GPU", "SOURCE"), default=None
     )
-    options = asked.parse_args(arguments or [])
+    options = parser.parse_args(arguments or [])
     if options.do == "measure":
         RATES.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
     rates = json.loads(RATES.read_text(encoding="utf-8"))
@@ -72,22 +72,22 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measured() -> dict[str, Any]:
-    """All rates."""
-    found: dict[str, Any] = {
+    """Measure all rates."""
+    rates: dict[str, Any] = {
         "processor": processor(),
         "cores": os.cpu_count(),
         "published": PUBLISHED,
     }
-    found["tokens_a_passage"] = tokens_a_passage()
-    found["tokens_a_second"] = {str(d): tokens_a_second(d) for d in SHAPES}
+    rates["tokens_a_passage"] = tokens_a_passage()
+    rates["tokens_a_second"] = {str(d): tokens_a_second(d) for d in SHAPES}
     for dimension in SHAPES:
         for dtype in DTYPES:
             key = f"{dimension} {dtype}"
-            found[key] = dict(
+            rates[key] = dict(
                 zip(("bytes_a_passage", "pairs_a_second"), searched(dimension, dtype), strict=True)
             )
-            print(key, found[key], flush=True)
-    return found
+            print(key, rates[key], flush=True)
+    return rates
 
 
 def tokens_a_passage() -> float:
@@ -99,8 +99,8 @@ def tokens_a_passage() -> float:
 
     stand_in, miracl = catalogue().get([STAND_IN, "miracl"])
     weights = miracl.counts("candidates")
-    there = {x: data_root() / file.path for x, file in stand_in.files.items() if x in weights}
-    langs = [lang for lang, path in there.items() if path.is_file()]
+    paths = {x: data_root() / file.path for x, file in stand_in.files.items() if x in weights}
+    langs = [lang for lang, path in paths.items() if path.is_file()]
     collection = load_collection(
         stand_in, RunOptions(data=data_root(), langs=tuple(langs)), Silent()
     )
@@ -113,7 +113,7 @@ def tokens_a_passage() -> float:
 
 
 def tokens_a_second(dimension: int) -> float:
-    """Through a model of this shape, whose weights are random."""
+    """Tokens that a model of this shape with random weights encodes in a CPU second."""
     import torch
     from transformers import BertConfig, BertModel
 

@@ -1,4 +1,4 @@
-"""Whether mteb reads what `export mteb` writes: mteb, in a virtual environment of its own, does so."""
+"""Whether mteb, in an environment of its own, reads the files of `export mteb` with the same values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(json.dumps(found))
 
 
 def faults(result: Result, read: dict) -> list[str]:
-    """What mteb sees that the result does not say."""
+    """The values that mteb reads otherwise than the result has them."""
     record = result.record
     found = []
     if len(read["subsets"]) != len(record.settings):

@@ -1,10 +1,10 @@
 """A corpus on disk, encoded and searched by a Ray cluster of two nodes on this machine, with and without nodes killed.
 
 `python -m tests.benchmarks on_ray`, or a trial: `python -m tests.benchmarks.on_ray 20000`. (a) seconds beside one
-process with the same processors (which searches with a thread for each, and encodes with one: so cheap an encoder has
-no more): by the clock, and of the processor, which others on the machine do not change (b) bits, and units that a killed
-node had begun and that were done again (c) start-up (d) memory against passages. The encoder costs next to nothing, so
-that what Ray adds is not hidden behind it. Each measurement is in a process of its own.
+process with the same processors, by the clock and of the CPU; other work on the machine does not change the latter (that
+process searches with a thread per processor, and encodes with one thread) (b) whether all bits are equal, and the units
+that a killed node had begun and another did again (c) start-up (d) memory per passage. The encoder is very cheap, so that
+the cost of Ray is not hidden behind it. Each measurement runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main(passages: int = PASSAGES) -> None:
         f"{NODES} workers {_told(clock['ray'])}, one process {_told(clock['local'])}",
     ).show()  # fmt: skip
     Measured(
-        "(a) the same, of the processor",
+        "(a) the same in CPU seconds",
         sum(processor["ray"].values()) / sum(processor["local"].values()), "<= 1.2",
         f"all processes {_told(processor['ray'])}, one process {_told(processor['local'])}",
     ).show()  # fmt: skip
@@ -81,13 +81,13 @@ def main(passages: int = PASSAGES) -> None:
         "(b) nodes killed in the middle of a unit", killed["nodes_killed"], f">= {STAGES}",
         f"of {killed['units']} units; {_told(killed['clock_seconds'])}",
     ).show()  # fmt: skip
-    Measured("(b) units told as lost", len(again), f">= {STAGES}", "; ".join(again)).show()
+    Measured("(b) units reported as lost", len(again), f">= {STAGES}", "; ".join(again)).show()
     Measured(
         "(b) units done again / nodes killed", len(again) / max(1, killed["nodes_killed"]), "<= 1"
     ).show()
     Measured(
         "(c) start-up of two workers, seconds", shared["start"], "<= 30",
-        f"that of a cluster before: {shared['cluster']:.1f} s",
+        f"start-up of the cluster before that: {shared['cluster']:.1f} s",
     ).show()  # fmt: skip
     for who in ("driver", "worker"):
         few, all_of = (found["ray", part]["memory"][who] / 1e6 for part in parts)
@@ -160,7 +160,7 @@ def cluster() -> Iterator[Any]:
 
 
 def killing(nodes: Any, executor: Any, wanted: Path) -> Ending:
-    """Of every stage, the first unit that another node than this one begins is lost with its node; another joins after it."""
+    """In each stage, end the node that begins the first unit outside this node; then a new node joins."""
     import ray
 
     def end(_process: int) -> None:
@@ -268,21 +268,21 @@ def corpus(folder: Path, passages: int) -> Any:
 
 
 def settings() -> list[Any]:
-    """The only one."""
+    """The only setting: English questions and passages."""
     from xlir_bench.records import Setting
 
     return [Setting("en", ("en",))]
 
 
 def digest(array: np.ndarray) -> str:
-    """Of its bytes."""
+    """A digest of the bytes of an array."""
     import hashlib
 
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
 
 
 def vectors_digest(cache: Path) -> str:
-    """Of all vectors that are kept, in whatever shards and order."""
+    """A digest of all stored vectors, which does not depend on their shards and order."""
     from xlir_bench.shardfile import mapped
 
     total, odd = 0, np.arange(1, DIMENSION, 2, dtype=np.uint64)[: DIMENSION // 2]
@@ -290,7 +290,9 @@ def vectors_digest(cache: Path) -> str:
     for path in sorted(cache.rglob("*.safetensors")):
         shard = mapped(path)
         new = [n for n, key in enumerate(shard["keys"][:, 0].tolist()) if key not in seen]
-        seen.update(shard["keys"][new, 0].tolist())  # what was lost may have been written, too
+        seen.update(
+            shard["keys"][new, 0].tolist()
+        )  # a unit that was lost may have written its vectors, too
         rows = np.ascontiguousarray(shard["vectors"][new]).view(np.uint64)
         with np.errstate(over="ignore"):
             rows = (rows * odd).sum(axis=1) * (shard["keys"][new, 0] | np.uint64(1))

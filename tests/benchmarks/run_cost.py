@@ -1,6 +1,6 @@
-"""What a run costs beyond the encoder's forward pass, and what encoding once saves.
+"""The cost of a run beside the encoder's forward pass, and how much time it saves to encode each text once.
 
-(a) everything that is not encoding against encoding   (c) the matrix against encoding per setting
+(a) all other stages / encoding                        (c) encoding per setting / encoding once
 (b) our batches against SentenceTransformer.encode     (d) a warm run against a cold one
 (e) memory that ranking and measuring add              (f) --help against an empty interpreter
 (g) encoding by word vectors, whose tokens are known once texts are counted, against tokenising again
@@ -40,7 +40,7 @@ def xlir(cache: Path, *args: str) -> tuple[dict, float]:
 
 
 def cold_and_warm() -> list[Measured]:
-    """All of XQuAD-R with an empty cache and with a full one, by turns: both meet the same machine."""
+    """All of XQuAD-R with an empty cache and with a full one, by turns, so that other work slows both alike."""
     asked = ("--model", str(minilm()), "--task", "xquad-r", "--data", str(data_root()))
     colds: list[tuple[dict, float]] = []
     warms: list[tuple[dict, float]] = []
@@ -148,7 +148,7 @@ def tokenising() -> Measured:
 
 
 def texts_per_setting(task) -> int:
-    """How many texts are encoded where each of the settings encodes its queries and candidates."""
+    """How many texts are encoded if each setting encodes its own queries and candidates."""
     return sum(
         task.files[s.query_lang].queries + sum(task.files[p].candidates for p in s.passage_langs)
         for s in task.settings()
@@ -162,7 +162,7 @@ def memory() -> Measured:
 
 
 def memory_added() -> float:
-    """Of this process, in MB."""
+    """The memory that ranking and measuring add to this process, in MB."""
     from tests.benchmarks.against_mteb import drawn, rank_and_measure
     from xlir_bench.measures import score
     from xlir_bench.records import Ranking, Setting
@@ -177,7 +177,7 @@ def memory_added() -> float:
 
 
 def help_text() -> Measured:
-    """Interleaved medians."""
+    """Seconds of `--help` and of an empty Python, by turns: the ratio of their medians."""
     commands = {
         "help": [sys.executable, "-m", "xlir_bench", "--help"],
         "pass": [sys.executable, "-c", "pass"],

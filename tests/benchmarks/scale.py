@@ -1,7 +1,7 @@
 """Very many settings: Belebele's 15,006 and FLORES' 41,412 on random vectors, beside their matrix product.
 
-Each is a process of its own, which measures the product right after the run: both meet the same machine. A tenth of the
-settings: `python -c "from tests.benchmarks.scale import main; main(10)"`.
+Each task runs in a process of its own, which measures the product right after the run, on an equally busy machine. For a
+tenth of the settings: `python -c "from tests.benchmarks.scale import main; main(10)"`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ QUERIES, PASSAGES = 900, 488
 SENTENCES = 1012
 BLOCK = 16_384
 FEWEST = 100_000
-"""One in so many settings: two languages."""
+"""A `share` that leaves two languages."""
 
 
 def main(share: int = 1) -> None:
-    """Print every figure; `share`: only one in so many settings."""
+    """Print every figure; only one of `share` settings is run."""
     for name, most in (("belebele", 3), ("flores-200", 2)):
         in_fresh_process("scale", name, FEWEST)  # compiled once a machine, not once a run
         found = in_fresh_process("scale", name, share)
@@ -46,7 +46,7 @@ def main(share: int = 1) -> None:
 
 
 def measure(name: str, share: int) -> dict:
-    """One run: seconds of all but encoding, those of its product, memory, and the sizes of what it wrote."""
+    """One run: seconds without encoding, seconds of the product, memory, and the sizes of the files it wrote."""
     task = catalogue().tasks[name]
     langs = task.languages[: max(2, round(len(task.languages) / share**0.5))]
     with tempfile.TemporaryDirectory() as place:
@@ -99,7 +99,7 @@ def vectors_of(texts: Sequence[str], _role: str) -> np.ndarray:
 
 
 def write_belebele(folder: Path, langs: Sequence[str]) -> None:
-    """Questions and passages in its layout, of no meaning."""
+    """Questions and passages without meaning, in the layout of Belebele."""
     (folder / "belebele").mkdir()
     for lang in langs:
         rows = [
@@ -116,7 +116,7 @@ def write_belebele(folder: Path, langs: Sequence[str]) -> None:
 
 
 def write_parallel(path: Path, langs: Sequence[str]) -> None:
-    """Parallel text of no meaning."""
+    """Parallel text without meaning."""
     with path.open("w", encoding="utf-8") as file:
         for n in range(SENTENCES):
             texts = {lang: f"sentence {n} {lang}" for lang in langs}

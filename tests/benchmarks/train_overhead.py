@@ -1,4 +1,4 @@
-"""What the batches cost: the sampler's share of a step, the pace beside a plain trainer, memory of the cached loss.
+"""The cost of our batches: the sampler's share of a step, the pace beside a plain trainer, memory of the cached loss.
 
     python -m tests.benchmarks.train_overhead
 
@@ -121,7 +121,7 @@ class Bench:
         return time.perf_counter() - began
 
     def collator(self) -> Any:
-        """What reads the plan; here only texts are asked of it."""
+        """The reader of the plan; only its texts are used here."""
         from xlir_bench.encoders.prompts import Prompts
         from xlir_bench.train.plan import BatchCollator
 
@@ -143,7 +143,7 @@ class Bench:
 
 
 def pace() -> Iterator[Measured]:
-    """Sampler's share and throughput."""
+    """The sampler's share of a step, and the pace beside a plain trainer."""
     from xlir_bench.encoders.libraries import quiet_transformers
 
     with tempfile.TemporaryDirectory() as name, quiet_transformers():

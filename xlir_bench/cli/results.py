@@ -221,9 +221,7 @@ def robustness(
     beside = baseline or reference or loaded[0].record.task.name
     shifts = reports.shifts(loaded, measure, None if baseline else beside, baseline)
     if not shifts:
-        raise InputError(
-            f"nothing to compare with {beside}: name results of other tasks or encoders"
-        )
+        raise InputError(f"nothing to set beside {beside}: name results of other tasks or encoders")
     if plot is not None:
         from xlir_bench.reports.plots import draw_robustness, save
 

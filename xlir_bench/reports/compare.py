@@ -31,7 +31,7 @@ class TestedDifference:
     kind: Kind
     query_lang: str | None
     passage_lang: str | None
-    """``*`` for the pool; None, as for `query_lang`, where a row is over several."""
+    """``*`` for the pool of all languages. Both languages are None where a row is over several."""
     settings: int
     first: float
     second: float
@@ -41,7 +41,7 @@ class TestedDifference:
 
 @dataclass(frozen=True, slots=True)
 class WinShares:
-    """The shares of a kind's values (one a query and setting) where the second is better, worse, the same."""
+    """The shares of a kind's values (one per query and setting) that are better, worse, equal in the second result."""
 
     won: float
     lost: float
@@ -74,7 +74,7 @@ class Comparison:
     settings: tuple[TestedDifference, ...]
     """Every setting, the one that changed most first."""
     rank_distance: TestedDifference | None
-    """Corrected together with `kinds`."""
+    """Its `p_holm` is corrected together with those of `kinds`."""
     shares: Mapping[Kind, WinShares]
     queries: tuple[Moved, ...]
     """Every query of every language, the worst loss first."""
@@ -98,10 +98,10 @@ Pair = tuple[str, str, TestedDifference]
 def compare(
     first: Result, second: Result, measure: str | None = None, force: bool = False
 ) -> Comparison:
-    """Two results of one task on one measure; refused if they do not measure the same thing."""
+    """Compare two results of one task on one measure; an error if they do not measure the same thing."""
     for result in (first, second):
         require_type(result, Result, "compare wants two results (Result.load gives one)")
-    require_type(measure, str | None, "compare: measure is the name of one")
+    require_type(measure, str | None, "compare: measure is the name of a measure")
     notes = require_comparable([first, second], force, FORCE, forms_may_differ=True)
     if first.record.encoder.fingerprint == second.record.encoder.fingerprint:
         similarities = [each.record.encoder.similarity or "cosine" for each in (first, second)]
@@ -117,7 +117,7 @@ def compare(
         headline += _rows(distances, _by_kind) if len(distances.first.value) else []
     headline = _corrected(headline)
     settings = _rows(pairing, lambda s: (s.kind, s.query_lang, s.passage_lang))
-    moved = [Moved(*asked, *change) for asked, change in pairing.change.by_question().items()]
+    moved = [Moved(*question, *change) for question, change in pairing.change.by_question().items()]
     return Comparison(
         task=first.record.task.title,
         first=names[0],
@@ -173,7 +173,7 @@ def _pairing(first: QueryValues, second: QueryValues) -> Pairing:
 
 
 Group = tuple[Kind, str | None, str | None]
-"""Settings that make one row: a kind, and the query and passage language unless it is over all of them."""
+"""The settings of one row: their kind, query language and passage language; None for all languages."""
 
 
 def _by_kind(setting: Setting) -> Group:
@@ -214,14 +214,14 @@ def _shares(pairing: Pairing) -> dict[Kind, WinShares]:
 
 
 def most_moved(comparison: Comparison, count: int) -> list[Moved]:
-    """The queries that lost most, then those that gained most; none that did not change."""
+    """The queries that lost most, then those that gained most; unchanged queries are left out."""
     lost = [m for m in comparison.queries[:count] if m.change < 0]
     won = [m for m in reversed(comparison.queries[-count:]) if m.change > 0] if count else []
     return lost + won
 
 
 def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[Block]:
-    """Every table of a comparison; `queries` are those to name."""
+    """Every table of a comparison; `queries` are the queries to list."""
     c = comparison
     over = f"Holm over {len(c.kinds) + (c.rank_distance is not None)}"
     headline = [
@@ -252,7 +252,7 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
 
 
 def _settings_table(rows: Sequence[TestedDifference]) -> Table:
-    """Named such as ``cross-lingual de-fr``, or ``cross-lingual de`` for all of its passage languages."""
+    """Rows are named like ``cross-lingual de-fr``, or ``cross-lingual de`` over all passage languages."""
     passage = {None: "", POOL: "-all"}
     names = [f"{r.query_lang}{passage.get(r.passage_lang, f'-{r.passage_lang}')}" for r in rows]
     cells = [
@@ -284,7 +284,7 @@ def _cells(row: TestedDifference, text: Written = number) -> dict[str, str]:
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:
-    """A comparison for programs: every setting, and the queries to name; `pairs` as more results have it."""
+    """A comparison for programs: every setting, and the queries to list; `pairs` is as in `pairs_record`."""
     c = comparison
     pairs = [{"first": c.first, "second": c.second, "row": asdict(row)} for row in c.kinds]
     return asdict(c) | {"queries": [asdict(moved) for moved in queries], "pairs": pairs}

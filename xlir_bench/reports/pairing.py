@@ -1,5 +1,5 @@
-"""Results side by side: whether they measure the same thing, the values of their queries in pairs, and the ranks that
-each may have.
+"""Pairs of results: whether they measure the same thing, their values for the same queries, and the ranks that each
+encoder may have.
 
 A difference is always the second result minus the first.
 """
@@ -27,7 +27,7 @@ from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 SAME = 1e-9
 """Values that differ by less are the same: the last bits of a value depend on the machine."""
 NOUNS = {"langs": "languages", "candidate": "candidate text", "query_form": "questions"}
-"""What differences call an option, where it is not its name."""
+"""The words for options in messages, where they are not the names of the options."""
 PAIRS_AT_ONCE = 100
 """Bounds the memory of the tests."""
 
@@ -35,9 +35,9 @@ PAIRS_AT_ONCE = 100
 def require_comparable(
     results: Sequence[Result], force: bool, remedy: str, forms_may_differ: bool = False
 ) -> list[str]:
-    """Notes on results that are to be compared; an error if they measure different things, unless forced.
+    """Notes on results that are to be compared; an error if they measure different things and `force` is not set.
 
-    `forms_may_differ`: the same questions in other forms (`--query-form`) are the thing that is compared.
+    `forms_may_differ`: allow results on other forms of the same questions (`--query-form`), and note it.
     """
     names = labels(results)
     first, *others = (result.record for result in results)
@@ -49,14 +49,16 @@ def require_comparable(
     notes = []
     forms = [_form(result.record) for result in results]
     if forms_may_differ and len(set(forms)) > 1:
-        told = ", ".join(f"{form} in {name}" for name, form in zip(names, forms, strict=True))
-        notes.append(f"the questions are {told}: that is what is compared")
+        by_name = ", ".join(f"{form} in {name}" for name, form in zip(names, forms, strict=True))
+        notes.append(f"the questions are {by_name}: these forms are compared")
     if faults:
         if not force:
             raise NotComparableError(
                 f"these results do not measure the same thing as {names[0]}: {'; '.join(faults)}\n  {remedy}"
             )
-        notes.append(f"not measured alike ({'; '.join(faults)}): only what both have is compared")
+        notes.append(
+            f"not measured alike ({'; '.join(faults)}): only settings and queries of both are compared"
+        )
     unknown = [n for n, r in zip(names, results, strict=True) if r.record.task.data_read is None]
     if unknown:
         notes.append(f"the data may differ: no digest of files is in {', '.join(unknown)}")
@@ -85,7 +87,7 @@ def _what_differs(
         differences.append(f"task ({_task(first)} against {_task(second)})")
     elif (files := _other_files(first, second)) is not None:
         differences.append(f"data files {', '.join(files) or '(not named)'}")
-    a, b = _asked(first), _asked(second)
+    a, b = _deciding(first), _deciding(second)
     for name in a | b:
         one, other = a.get(name, "default"), b.get(name, "default")
         is_known = name != "word_lists" or (one and other)
@@ -95,8 +97,8 @@ def _what_differs(
     return differences
 
 
-def _asked(record: ResultRecord) -> dict[str, Any]:
-    """The options that decide what is measured; the seed moves intervals alone."""
+def _deciding(record: ResultRecord) -> dict[str, Any]:
+    """The options that decide what is measured; the seed is left out, since it changes only intervals."""
     options = record.options
     values = {n: getattr(options, n, o.default) for n, o in DECIDING.items() if n != "seed"}
     values |= options.others | {
@@ -204,12 +206,12 @@ def _places(names: Sequence[Any], known: Sequence[Any]) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The ranks that an encoder may have by one measure among those that were tested."""
+    """The ranks that an encoder may have by one measure among the tested encoders."""
 
     first: int
     """The best rank it may have: one more than the number of significantly better encoders."""
     last: int
-    """The worst: the number of tested encoders, less the significantly worse ones."""
+    """The worst: the number of tested encoders, minus the number of significantly worse ones."""
     letters: tuple[str, ...]
     """Encoders that share a letter do not differ significantly; ``a`` is the group of the best."""
 
