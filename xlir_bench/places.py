@@ -50,12 +50,12 @@ def corpora() -> Path:
     return cache_root() / "corpora"
 
 
-def data_root(option: Path | None) -> Path | None:
+def data_root(option: str | Path | None) -> Path | None:
     """The local data root: the option, else ``XLIR_DATA``, else None (the download cache)."""
     stated = os.environ.get("XLIR_DATA")
     if option is None and not stated:
         return None
-    root = expanded(stated or "") if option is None else option
+    root = expanded((stated or "") if option is None else option)
     if not root.is_dir():
         source = "XLIR_DATA" if option is None else "--data"
         raise InputError(

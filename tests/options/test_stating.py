@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from recipes import REDUCED, with_lines
 
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.cli import exit_code
+from xlir_bench.cli.command import FORM, ReportForm, command
 from xlir_bench.cli.gate import _as_the_baseline
 from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.evaluation.record import options_part
 from xlir_bench.measures import check_measures
 from xlir_bench.options.encoding import LoadOptions
-from xlir_bench.options.stating import Option, build, options_of
+from xlir_bench.options.running import DataOptions
+from xlir_bench.options.stating import Option, build, option, options_of
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Silent
@@ -26,6 +29,7 @@ from xlir_bench.reports.leaderboard.board import LEAVES_OUT
 from xlir_bench.reports.pairing import require_comparable
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
+from xlir_bench.untrusted import read_toml
 
 OTHER: dict[str, Any] = {
     "langs": ("de", "en"), "kinds": ("monolingual",), "limit": 3, "corpus_limit": 5, "candidate": "sentence+context",
@@ -129,3 +133,60 @@ def test_a_value_is_refused_in_the_same_words_from_python_a_file_and_the_command
         RunOptions(**{name: typed})
     assert str(refused.value).startswith(told)
     assert (typed_there, of_file) == (f"error: {refused.value}", f"error: {file}: {refused.value}")
+
+
+def some(
+    data: DataOptions,
+    device: str | None = option("Text.", None),
+    alpha: float = option("A number.", 0.5, least=0),
+    arguments: Mapping[str, Any] | None = option("A file.", None, parse=read_toml),
+    form: ReportForm | None = FORM,
+) -> dict[str, Any]:
+    """A command with an option of each kind that a file states in another type than the command line."""
+    return {"data": data, "device": device, "alpha": alpha, "arguments": arguments, "form": form}
+
+
+def given_in(line: str, tmp_path: Path, *typed: str) -> dict[str, Any]:
+    """What a command is given whose --config file has this line."""
+    file = tmp_path / "options.toml"
+    file.write_text(line)
+    taken: dict[str, Any] = command(config=Path)(some).main(
+        ["--config", str(file), *typed], standalone_mode=False
+    )
+    return taken
+
+
+def test_a_file_of_options_names_the_root_of_the_data_as_the_command_line_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "root").mkdir()
+    assert given_in("data = '~/root'", tmp_path)["data"].data == tmp_path / "root"
+    assert given_in("", tmp_path, "--data=~/root")["data"].data == tmp_path / "root"
+    with pytest.raises(InputError, match=r"data root .*absent"):
+        given_in("data = '/absent'", tmp_path)
+    typed = given_in("data = '/absent'", tmp_path, "--data", str(tmp_path / "root"))
+    assert typed["data"].data == tmp_path / "root", "the command line wins"
+
+
+def test_a_whole_number_in_a_file_of_options_is_the_word_that_it_is_on_the_command_line(
+    tmp_path: Path,
+) -> None:
+    assert given_in("device = 1", tmp_path)["device"] == "1"
+    assert type(given_in("alpha = 1", tmp_path)["alpha"]) is float
+
+
+@pytest.mark.parametrize("key", ["data", "tasks-dir", "device", "alpha", "arguments", "latex"])
+def test_a_table_in_a_file_of_options_is_no_value(key: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"options.toml: --{key} "):
+        given_in(f"{key} = {{a = 1}}", tmp_path)
+
+
+@pytest.mark.parametrize("key", ["data", "device", "alpha", "arguments", "latex"])
+@pytest.mark.parametrize("value", ["true", "[]", "['a']", "nan", "1979-05-27"])
+def test_what_a_file_of_options_says_wrongly_is_named_by_its_flag(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    if (key, value) != ("latex", "true"):
+        with pytest.raises(InputError, match=f"options.toml: --{key} "):
+            given_in(f"{key} = {value}", tmp_path)

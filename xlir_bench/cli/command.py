@@ -173,7 +173,9 @@ def _params(option: Option) -> list[click.Parameter]:
     if option.base == ReportForm:  # --latex and --markdown are flags of their own
         return [
             GroupedOption(
-                replace(option, help=text, type=bool), [f"--{word}", option.name], flag_value=word
+                replace(option, help=text, type=bool, flag=word),
+                [f"--{word}", option.name],
+                flag_value=word,
             )
             for word, text in FORMS.items()
         ]
@@ -280,11 +282,21 @@ def _defaults_in(file: Path, ctx: click.Context) -> dict[str, Any]:
     defaults = {}
     for key, value in entries.items():
         option = options[key]
+        if isinstance(value, dict):
+            raise InputError(f"{file}: --{key} wants a value, not a table")
+        # A whole number is the word that it is on the command line: of a text or of a decimal number, too.
+        values = [
+            str(x) if type(x) is int else x for x in (value if isinstance(value, list) else [value])
+        ]
+        value = values if isinstance(value, list) else values[0]
+        stated = option.stated
+        if option.type is PATH and not option.multiple:
+            # What it names is looked for when it is used: the command line may name another.
+            stated = replace(stated, type=Path, parse=None)
         try:
-            check(option.stated, parsed(option.stated, value))
+            check(stated, parsed(stated, value))
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
-        values = value if isinstance(value, list) else [value]
         if option.type is NAMES:
             value = ",".join(map(str, values))
         elif isinstance(option.flag_value, str):
