@@ -24,7 +24,6 @@ from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.stating import check_bounds
 from xlir_bench.places import expanded
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
@@ -76,7 +75,6 @@ def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encode
 
 def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
     """An encoder from a spec, a path, an encoder, a SentenceTransformer or a function ``encode(texts, role)``."""
-    check_bounds(options)
     if isinstance(thing, str):
         return load_encoder(thing, options)
     if isinstance(thing, PythonTarget):

@@ -16,7 +16,7 @@ from xlir_bench.errors import InputError, named_by
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions
-from xlir_bench.options.stating import check_bounds, options_of
+from xlir_bench.options.stating import options_of
 from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.retrieval import (
     BM25Retriever,
@@ -157,7 +157,6 @@ def _of_one(
 
 def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> None:
     """Refuse options that exclude each other or need another option, whatever the encoder is."""
-    check_bounds(encoder_options)
     if not all(str(spec).strip() for spec in encoder_options.fuse):
         raise InputError("--fuse is empty: give a folder, a hub id or a prefix like builtin:bm25")
     reranked, fused = encoder_options.rerank is not None, bool(encoder_options.fuse)

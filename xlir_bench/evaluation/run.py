@@ -36,7 +36,7 @@ from xlir_bench.measures.fairness import PerQuery
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions, Shard
-from xlir_bench.options.stating import changed, check_bounds, options_of
+from xlir_bench.options.stating import changed, options_of
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import AlignmentPart, ProfilePart
@@ -265,7 +265,6 @@ def encode_shard(
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     """The settings of a run; languages, kinds and candidate texts that the task lacks are refused."""
-    check_bounds(options)
     unknown = sorted(set(options.langs or ()) - set(task.languages))
     if unknown:
         raise UnknownNameError(f"language of {task.name}", unknown, task.languages)

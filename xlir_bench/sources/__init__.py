@@ -11,7 +11,6 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError, UnknownNameError, listed
 from xlir_bench.options.running import RunOptions
-from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.sources.beir import read_beir, read_mlir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
@@ -72,7 +71,6 @@ def load_collection(
     if candidate not in task.candidates:
         what = f"candidate text of task {task.name!r}:"
         raise UnknownNameError(what, [candidate], task.candidates)
-    check_bounds(options)
     if options.corpus_limit is not None and task.format not in ON_DISK:
         raise InputError(
             f"--corpus-limit is for corpora on disk; the corpus of {task.name!r} is read whole"
