@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,11 @@ def test_questions_changed_by_other_word_lists_are_another_part(tmp_path) -> Non
         compare(*results)
     with pytest.raises(InputError, match="--lexicon"):
         evaluate("mini", "builtin:ngram", small(query_form="lower", lexicon=tmp_path))
+
+
+def test_a_folder_that_is_named_like_a_word_list_is_none(tmp_path: Path) -> None:
+    options = RunOptions(query_form="code-switched", lexicon=tmp_path)
+    (tmp_path / "en-de.tsv").write_text("who\twer\n", encoding="utf-8")
+    before = options.word_lists_digest
+    (tmp_path / "en-fr.tsv").mkdir()
+    assert options.word_lists_digest == before
