@@ -13,7 +13,7 @@ from evaluation.plain import small
 from xlir_bench import EncoderOptions, RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.encoders import EncoderCard
-from xlir_bench.errors import InputError
+from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.evaluation import as_retriever, encode_shard
 from xlir_bench.options.running import Shard
 from xlir_bench.options.stating import changed
@@ -208,6 +208,86 @@ def test_commands_take_a_retriever(mine: Path, capsys: pytest.CaptureFixture[str
     assert "no method encode" in capsys.readouterr().err
     mine.write_text(MINE.replace("    def search", "    def seek"), encoding="utf-8")
     assert exit_code(["run", *spec]) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("return Represented(Pool(), dimension=1)", 'raise KeyError("de")', r"mine\.Mine: represent failed: KeyError: 'de' \(line"),
+        ("return Represented(Pool(), dimension=1)", "return 1, 2", r"mine\.Mine: represent gave a tuple, no Represented"),
+        ('card = EncoderCard("mine", "own", "mine", "sha256:1")', 'card = "mine"', r"mine\.Mine: card is a str"),
+        (
+            'card = EncoderCard("mine", "own", "mine", "sha256:1")',
+            'card = property(lambda self: {}["name"])',
+            r"mine\.Mine: card failed: KeyError: 'name' \(line",
+        ),
+    ],
+)  # fmt: skip
+def test_a_fault_of_ones_own_code_is_told_by_its_line(
+    mine: Path, old: str, new: str, told: str
+) -> None:
+    mine.write_text(MINE.replace(old, new), encoding="utf-8")
+    with pytest.raises(XlirError, match=told):
+        evaluate("mini", f"py:{mine}:Mine", small(langs=("de",)))
+
+
+def test_a_fault_of_a_search_is_told_by_its_line(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_text(MINE.replace("for want in wants:", "for want in wants.all:"), encoding="utf-8")
+    assert exit_code(["run", "--model", f"py:{mine}:Mine", "--langs", "de"]) == 4
+    assert "(line 7 of mine.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "found.before[s.pooled][items] -= 100_000",
+        "found.before[s.pooled][items] += 100_000",
+        "found.best[s].positions[:] = 100_000",
+        "found.best[s].positions[:], found.best[s].scores[:] = 0, float('nan')",
+    ],
+)
+def test_what_cannot_be_a_ranking_is_refused(mine: Path, wrong: str) -> None:
+    line = " " * 16 + f"if not s.pooled: continue\n{' ' * 16}{wrong}\n"
+    mine.write_text(MINE.replace("            yield", line + "            yield"), encoding="utf-8")
+    with pytest.raises(BadVectorsError, match=r"^setting "):
+        evaluate("mini", f"py:{mine}:Mine", small(langs=("de", "en")))
+
+
+SCORING = """
+import numpy as np
+from xlir_bench.retrieval.retriever import ScoringIndex
+
+class NoNumbers(ScoringIndex):
+    def __init__(self, collection):
+        self.queries = {lang: len(of.ids) for lang, of in collection.queries.items()}
+        self.passages = {lang: len(of.ids) for lang, of in collection.passages.items()}
+    search = Pool.search
+    def scores(self, setting, query, positions):
+        return np.full(len(query), np.nan)
+    def tables(self, setting, size):
+        count = self.queries[setting.query_lang]
+        for start in range(0, count, size):
+            candidates = sum(self.passages[lang] for lang in setting.passage_langs)
+            yield np.full((min(size, count - start), candidates), np.nan)
+
+class NoNumber(Mine):
+    def represent(self, collection, progress):
+        return Represented(NoNumbers(collection), dimension=1)
+"""
+
+
+def test_scores_that_are_no_numbers_are_not_fused(mine: Path) -> None:
+    mine.write_text(MINE + SCORING, encoding="utf-8")
+    with pytest.raises(BadVectorsError, match="retriever 2 of those that are fused"):
+        evaluate("mini", "builtin:ngram", small(langs=("de",)), fuse=[f"py:{mine}:NoNumber"])
+
+
+def test_what_lists_no_passages_cannot_be_reranked(mine: Path) -> None:
+    mine.write_text(MINE + "def scores(pairs): return [1.0 for _ in pairs]\n", encoding="utf-8")
+    with pytest.raises(InputError, match="lists no best passages"):
+        evaluate("mini", f"py:{mine}:Mine", small(langs=("de",)), rerank=f"py:{mine}:scores")
 
 
 def test_a_retriever_that_cannot_be_made_is_told(mine: Path) -> None:

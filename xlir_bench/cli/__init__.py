@@ -134,6 +134,8 @@ def _message(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory; try a smaller --batch-tokens or --limit"
+    from xlir_bench.encoders.python import line_of
+
     reason = next(iter(str(error).strip().splitlines()), "no reason given")
-    where = "a fault of the program or of a library; -v shows where"
+    where = f"{line_of(error)}: a fault of the program or of a library; -v shows how it came there"
     return f"{type(error).__name__}: {reason} ({where})"

@@ -8,7 +8,8 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -95,10 +96,8 @@ class PythonEncoder:
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """What the user's code gives, as float32."""
         call: Callable[..., Any] = getattr(self._instance, "encode", self._instance)
-        try:
+        with own_code(self.name, "encode"):
             vectors = call(list(texts), role) if takes_role(call) else call(list(texts))
-        except Exception as error:
-            raise XlirError(f"{self.name}: encode failed: {in_one_line(error)}") from error
         return as_floats(vectors)
 
     @cached_property
@@ -191,8 +190,24 @@ def _named_module(name: str) -> tuple[ModuleType, Path]:
         raise InputError(f"py: module {name} cannot be imported: {in_one_line(error)}") from error
 
 
+@contextmanager
+def own_code(name: str, what: str) -> Iterator[None]:
+    """Make an error of the user's code one of ours, which tells what was asked of it and the line it came from."""
+    try:
+        yield
+    except XlirError:
+        raise
+    except Exception as error:
+        raise XlirError(f"{name}: {what} failed: {in_one_line(error)}") from error
+
+
 def in_one_line(error: Exception) -> str:
     """An error in the user's code, and the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
+    place = f" ({line_of(error)})" if error.__traceback__ else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{place}"
+
+
+def line_of(error: Exception) -> str:
+    """The line that raised an error."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"line {frame.lineno} of {Path(frame.filename).name}"

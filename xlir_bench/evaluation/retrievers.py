@@ -10,7 +10,7 @@ from xlir_bench.encoders import EncoderCard, as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
-from xlir_bench.encoders.python import PythonTarget, instance, python_target
+from xlir_bench.encoders.python import PythonTarget, instance, own_code, python_target
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, named_by
 from xlir_bench.executor import LOCAL, Executor
@@ -75,7 +75,10 @@ class PythonRetriever(Retriever):
     @property
     def card(self) -> EncoderCard:
         """The card that it states, with a slug and a fingerprint that also change with its file."""
-        stated = self.inner.card
+        with own_code(self.name, "card"):
+            stated = self.inner.card
+        if not isinstance(stated, EncoderCard):
+            raise InputError(f"{self.name}: card is a {type(stated).__name__}, no EncoderCard")
         parts = {"kind": "python", "name": self.name, "source": self.digest}
         combined = fingerprint(parts | {"stated": stated.fingerprint})
         return replace(stated, slug=slug(f"py-{self.name}-{short(combined)}"), fingerprint=combined)
@@ -87,7 +90,12 @@ class PythonRetriever(Retriever):
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """As the user's retriever does."""
-        return self.inner.represent(collection, progress)
+        with own_code(self.name, "represent"):
+            represented = self.inner.represent(collection, progress)
+        if not isinstance(represented, Represented):
+            given = type(represented).__name__
+            raise InputError(f"{self.name}: represent gave a {given}, no Represented")
+        return represented
 
 
 def _existing_retriever(thing: object) -> Retriever | None:

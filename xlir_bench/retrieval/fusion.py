@@ -10,7 +10,7 @@ import numpy as np
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, slug
-from xlir_bench.errors import InputError
+from xlir_bench.errors import BadVectorsError, InputError
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
 from xlir_bench.retrieval.pool import Best, Partial, Want
@@ -168,6 +168,10 @@ class FusedIndex(Index):
         scores = [np.full(together.shape, -np.inf) for _ in self.indexes]
         for number, table in enumerate(scores):
             table[is_passage] = found.scores(number, row, position)
+            if np.isnan(table).any():
+                raise BadVectorsError(
+                    f"setting {setting}: retriever {number + 1} of those that are fused scores a passage NaN"
+                )
         sums = self._sums(scores, is_passage)
         # The sort is stable: of passages that are equal in both, the first in the pool stands first.
         order = np.lexsort((-scores[0], -sums), axis=1)

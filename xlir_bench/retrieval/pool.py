@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Collection, Floats, Ints, Ranking, Setting
 from xlir_bench.retrieval.kernels import merge_best
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
@@ -224,17 +225,30 @@ class Partial:
         """The rankings of all settings, once every part of the pool is added."""
         return [self._ranking(setting) for setting in self.want.settings]
 
+    def listed(self, setting: Setting) -> Best | None:
+        """The best passages of a setting; None where they are not known.
+
+        An index that ranks relevant passages and lists none has only counted.
+        """
+        best, before = self.best.get(setting), self.before[setting.pooled][self.want.items(setting)]
+        if best is None or ((before >= 0).any() and not (best.positions >= 0).any()):
+            return None
+        return best
+
     def _ranking(self, setting: Setting) -> Ranking:
         want, relevant = self.want, self.want.relevant
-        start, items = want.pool.rows(setting).start, want.items(setting)
-        query = relevant.query[items]
+        candidates, items = want.pool.rows(setting), want.items(setting)
+        start, query = candidates.start, relevant.query[items]
         before = self.before[setting.pooled][items]
-        best, top, top_scores = self.best.get(setting), None, None
-        # An index that ranks relevant passages but lists none has only counted: the best passages are not known.
-        if best is not None and ((best.positions >= 0).any() or not (before >= 0).any()):
+        best, top, top_scores = self.listed(setting), None, None
+        _require_places(setting, before, candidates.stop - start)
+        if best is not None:
             scored = np.unique(query) if want.answered is None else want.answered
             top_scores = best.scores[scored]
             top = np.where(best.positions[scored] < 0, -1, best.positions[scored] - start)
+            _require_places(setting, top, candidates.stop - start)
+            if np.isnan(top_scores).any():
+                raise BadVectorsError(f"setting {setting}: a passage that was found scores NaN")
         ties = self.ties.get(setting.pooled)
         return Ranking(
             setting=setting,
@@ -247,6 +261,15 @@ class Partial:
             top_scores=top_scores,
             answered=want.answered,
             ties=None if ties is None else _without_room(ties[:, items]),
+        )
+
+
+def _require_places(setting: Setting, places: Ints, candidates: int) -> None:
+    """Refuse places at which no passage can stand: an index of the user's own may give anything."""
+    if places.size and not -1 <= places.min() <= places.max() < candidates:
+        raise BadVectorsError(
+            f"setting {setting}: the search gave places from {places.min()} to {places.max()} among"
+            f" {candidates} candidates (0 is the first, -1 not found): nothing can be ranked by that"
         )
 
 

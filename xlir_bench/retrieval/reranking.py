@@ -10,6 +10,7 @@ import numpy as np
 
 from xlir_bench.encoders import EncoderCard, Reranker
 from xlir_bench.encoders.digest import fingerprint, short, slug
+from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Ints, Kind, Progress, Setting
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.pairs import PairScores
@@ -181,7 +182,12 @@ class _Head:
             rows = scored[among_best > 0]
         else:
             rows = scored if want.answered is None else want.answered
-        best = partial.best.get(setting)
+        best = partial.listed(setting)
+        if best is None and setting in partial.best:
+            raise InputError(
+                f"--rerank: the first stage lists no best passages in setting {setting}, and none can be"
+                " re-ordered: leave it out"
+            )
         none = np.empty((len(rows), 0), np.int64)
         positions = none if best is None else best.positions[rows, :depth]
         share = float((among_best / relevant).mean()) if len(items) else 0.0
