@@ -10,7 +10,7 @@ from xlir_bench.encoders import EncoderCard, as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
-from xlir_bench.encoders.python import PythonTarget, instance, own_code, python_target
+from xlir_bench.encoders.python import instance, own_code, python_target
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, named_by
 from xlir_bench.executor import LOCAL, Executor
@@ -98,16 +98,6 @@ class PythonRetriever(Retriever):
         return represented
 
 
-def _existing_retriever(thing: object) -> Retriever | None:
-    """The retriever that a user gives or names; None for an encoder."""
-    if isinstance(thing, PythonTarget):
-        target = thing.target
-        is_class = inspect.isclass(target) and issubclass(target, Retriever)
-        if is_class or isinstance(target, Retriever):
-            return PythonRetriever(thing.name, instance(thing.name, target), thing.digest)
-    return thing if isinstance(thing, Retriever) else None
-
-
 def _of_one(
     encoder: object, encoder_options: EncoderOptions, options: RunOptions, executor: Executor
 ) -> Retriever:
@@ -115,9 +105,13 @@ def _of_one(
     thing = encoder
     if isinstance(encoder, str) and encoder.startswith("py:"):
         thing = python_target(encoder.removeprefix("py:"))
-    if (existing := _existing_retriever(thing)) is not None:
-        _refuse_late(existing.card.name, encoder_options, options)
-        return existing
+        name, target, digest = thing
+        is_class = inspect.isclass(target) and issubclass(target, Retriever)
+        if is_class or isinstance(target, Retriever):
+            thing = PythonRetriever(name, instance(name, target), digest)
+    if isinstance(thing, Retriever):
+        _refuse_late(thing.card.name, encoder_options, options)
+        return thing
     encoder_options = on_device(encoder_options, executor)
     loaded = as_encoder(thing, encoder_options)
     if isinstance(loaded, BM25):

@@ -149,7 +149,11 @@ def evaluate_retriever(
             rankings = search(index, collection, settings, keep, progress)
         else:
             depth, keep = index.faiss_depth(DEPTH), max(keep, POOL_DEPTH)
-            by_faiss = _by_faiss(index, options.index, depth, retriever.card.name)
+            by_faiss = index.by_faiss(options.index, depth)
+            if by_faiss is None:
+                raise InputError(
+                    f"--index {options.index!r} needs vectors, and {retriever.card.name} has none: leave it out"
+                )
             exact = search(index, collection, settings, keep, progress)
             rankings = search(by_faiss, collection, settings, keep, progress)
             index, approximation = by_faiss, index_part(options.index, exact, rankings, depth)
@@ -211,14 +215,6 @@ def _read(task: Task, options: RunOptions, progress: Progress) -> Collection:
     if options.query_form is None:
         return collection
     return with_query_form(collection, options.query_form, options.word_lists)
-
-
-def _by_faiss(index: Index, factory: str, depth: int, name: str) -> Index:
-    """The FAISS index that takes the place of exact search."""
-    by_faiss = index.by_faiss(factory, depth)
-    if by_faiss is None:
-        raise InputError(f"--index {factory!r} needs vectors, and {name} has none: leave it out")
-    return by_faiss
 
 
 def _correlations(
