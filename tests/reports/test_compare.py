@@ -122,6 +122,15 @@ def test_results_of_other_options_are_refused_with_what_differs(options, told):
     assert "--force" in str(refused.value)
 
 
+def test_what_moves_no_score_and_what_is_not_known_is_no_difference():
+    lists = {"query_form": "code-switched"}
+    by_lists = [stated(evaluated(), **lists, word_lists=x) for x in ("", "sha256:1", "sha256:2")]
+    compare(evaluated(), stated(evaluated(), seed=7))
+    compare(by_lists[0], by_lists[1])
+    with pytest.raises(NotComparableError, match="word lists"):
+        compare(by_lists[1], by_lists[2])
+
+
 def _other_task(**update):
     record = evaluated().record
     task = record.task.model_copy(update=update)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,16 +105,35 @@ def test_what_an_index_does_not_list_is_not_measured() -> None:
     assert (counted.table("best").num_rows, counted.table("run").num_rows) == (0, 0)
 
 
+class ListsGerman(LastFirst):
+    """It lists the best passages of German questions alone."""
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        for want in wants:
+            index = LastFirst() if want.query_lang == "de" else OnlyCounts()
+            yield from index.search([want], progress)
+
+
+def test_only_questions_whose_best_passages_are_listed_count_in_their_shares() -> None:
+    result = evaluate("mini", Backwards(ListsGerman()), small(langs=("de", "en")))
+    figure = result.record.bias["top10_language_share"]
+    (german,) = (
+        s for s in result.record.settings if len(s.passage_langs) > 1 and s.query_lang == "de"
+    )
+    assert figure.queries == german.queries
+
+
 def _place(passage: str) -> tuple[int, int]:
     paragraph, sentence = passage.split(":")[1:]
     return int(paragraph), int(sentence)
 
 
 @pytest.mark.parametrize(
-    "late", [{"transform": "centroids"}, {"vectors": "int8"}, {"dtype": "float16"}]
+    "late",
+    [{"transform": "centroids"}, {"vectors": "int8"}, {"dtype": "float16"}, {"batch_tokens": 9}],
 )
-def test_options_that_would_come_too_late_are_refused(late: dict[str, str]) -> None:
-    told = f"^--{next(iter(late))}: backwards is a retriever"
+def test_options_that_would_come_too_late_are_refused(late: dict[str, Any]) -> None:
+    told = f"^--{next(iter(late)).replace('_', '-')}: backwards is a retriever"
     with pytest.raises(InputError, match=told):
         evaluate("mini", Backwards(), small(langs=("de",)), **late)
     options, how = changed(small(langs=("de",)), late), changed(EncoderOptions(), late)
