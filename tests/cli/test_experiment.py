@@ -222,4 +222,4 @@ def test_a_run_that_is_stopped_by_hand_says_so_in_one_line(xlir, tmp_path: Path)
         ended.set()
         signal.signal(signal.SIGINT, before)
     assert said.code == 130
-    assert re.fullmatch(r"stopped: .*\bsame command\b.*\bfinished cells\b.*", said.err.strip())
+    assert re.fullmatch(r"stopped: .*\bfinished cells\b.*\bsame command\b.*", said.err.strip())

@@ -247,7 +247,7 @@ def test_workers_are_not_asked_for_a_device_that_they_do_not_have(
 ) -> None:
     options = RunOptions(cache=tmp_path, search_device=device)
     with pytest.raises(
-        InputError, match=f"--search-device {device}: .*workers .*cpu: leave it out"
+        InputError, match=f"--search-device {device}: .*workers .*cpu: leave the option out"
     ):
         evaluate("mini", "builtin:ngram", options, executor=Local(remote=True, device="cpu"))
 
@@ -255,7 +255,7 @@ def test_workers_are_not_asked_for_a_device_that_they_do_not_have(
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b"])
 def test_other_shards_are_refused(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["run", f"--shard={text}"]) == 2
-    assert re.search(f"--shard .*{text}.* I/N .*1/8", capfd.readouterr().err)
+    assert re.search(f"--shard .*{text}.* I/N, .*1/8", capfd.readouterr().err)
 
 
 def test_shards_fill_the_cache_for_the_last_run(

@@ -133,7 +133,7 @@ def _place(passage: str) -> tuple[int, int]:
     [{"transform": "centroids"}, {"vectors": "int8"}, {"dtype": "float16"}, {"batch_tokens": 9}],
 )
 def test_options_that_would_come_too_late_are_refused(late: dict[str, Any]) -> None:
-    told = f"^--{next(iter(late)).replace('_', '-')}: backwards is a retriever"
+    told = f"^--{next(iter(late)).replace('_', '-')}: backwards is an existing retriever"
     with pytest.raises(InputError, match=told):
         evaluate("mini", Backwards(), small(langs=("de",)), **late)
     options, how = changed(small(langs=("de",)), late), changed(EncoderOptions(), late)
@@ -223,7 +223,7 @@ def test_commands_take_a_retriever(mine: Path, capsys: pytest.CaptureFixture[str
     assert "PASS" in capsys.readouterr().out
     for late in (["--vectors", "int8"], ["--no-keep-vectors"], ["--query-prompt", "Q: "]):
         assert exit_code(["run", *spec, *late]) == 2
-        assert f"{late[0]}: mine is a retriever" in capsys.readouterr().err
+        assert f"{late[0]}: mine is an existing retriever" in capsys.readouterr().err
     assert exit_code(["profile", "--model", f"py:{mine}:Mine"]) == 2
     assert "no method encode" in capsys.readouterr().err
     mine.write_text(MINE.replace("    def search", "    def seek"), encoding="utf-8")

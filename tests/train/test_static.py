@@ -251,7 +251,7 @@ def test_an_untrained_model_is_saved_as_it_would_be_used(asked: Asked, tmp_path:
         ({"smoothing": 0.0}, "--smoothing 0.0 .*above 0"),
         ({"identity": -1}, "--identity -1 .*0 or more"),
         ({"identity_weight": 0.0}, "--identity-weight 0.0 .*above 0"),
-        ({"identity_weight": 0.7}, "the dimensions of --identity"),
+        ({"identity_weight": 0.7}, "the dimensions that --identity adds"),
     ],
 )
 def test_what_makes_no_model_is_refused(asked: Asked, stated: dict[str, Any], what: str) -> None:

@@ -127,8 +127,8 @@ def run(
         raise InputError(f"--shard encodes on this machine, into the cache: leave {other} out")
 
     # All transforms are of the same vectors; the first leaves them in the cache.
-    repairs = [replace(encoder_options, transform=x) for x in dict.fromkeys(transform)]
-    hows = repairs or [encoder_options]
+    transformed = [replace(encoder_options, transform=x) for x in dict.fromkeys(transform)]
+    hows = transformed or [encoder_options]
     count = len(specs) * len(hows) * len(chosen)
     alone, code = count == 1, 0
     results: dict[str, Result | None] = {}

@@ -1,4 +1,4 @@
-"""Repairs of vectors without training: what sets languages apart is taken out of their vectors."""
+"""Changes of vectors without training: what sets languages apart is taken out of their vectors."""
 
 from __future__ import annotations
 
