@@ -290,9 +290,8 @@ def vectors_digest(cache: Path) -> str:
     for path in sorted(cache.rglob("*.safetensors")):
         shard = mapped(path)
         new = [n for n, key in enumerate(shard["keys"][:, 0].tolist()) if key not in seen]
-        seen.update(
-            shard["keys"][new, 0].tolist()
-        )  # a unit that was lost may have written its vectors, too
+        # A unit that was lost may have written its vectors, too.
+        seen.update(shard["keys"][new, 0].tolist())
         rows = np.ascontiguousarray(shard["vectors"][new]).view(np.uint64)
         with np.errstate(over="ignore"):
             rows = (rows * odd).sum(axis=1) * (shard["keys"][new, 0] | np.uint64(1))

@@ -29,9 +29,8 @@ def main(device: str = "") -> None:
     large, small = asked(QUERIES, PASSAGES), asked(10, 1000)
     for _ in range(ROUNDS):
         for name in seconds:
-            search(
-                *small, name
-            )  # compiles the kernels and wakes the device before the clock starts
+            # Compiles the kernels and wakes the device before the clock starts.
+            search(*small, name)
             began = time.perf_counter()
             found[name] = search(*large, name)
             seconds[name].append(time.perf_counter() - began)

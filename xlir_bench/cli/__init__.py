@@ -91,9 +91,8 @@ def group() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a failure prints a line or two and sets the exit code."""
     words = list(sys.argv[1:] if args is None else args)
-    if (
-        os.name == "nt"
-    ):  # a pipe on Windows has a national encoding, which cannot hold every language
+    # A pipe on Windows has a national encoding, which cannot hold every language.
+    if os.name == "nt":
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         words = as_globbed(words)

@@ -151,9 +151,7 @@ def run(
             job = Evaluations(options, output.absolute(), job.command, trec=trec)
         if shard is not None:
             while retrievers:
-                retriever = retrievers.pop(
-                    0
-                )  # so that its model is freed before the next one loads
+                retriever = retrievers.pop(0)  # its model is freed before the next one loads
                 for task in chosen:
                     encoded = encode_shard(task, retriever, options, shard, bars)
                     name = visible(f"{retriever.card.name} on {task.name}")
@@ -166,9 +164,7 @@ def run(
 
         def pairs() -> Iterator[tuple[str, Asked]]:
             for how, spec in product(hows, specs):
-                retriever = retrievers.pop(
-                    0
-                )  # so that its model is freed before the next one loads
+                retriever = retrievers.pop(0)  # its model is freed before the next one loads
                 called = named.get(spec)
                 if called and len(hows) > 1:
                     called += f" | {how.transform}"

@@ -9,7 +9,7 @@ from xlir_bench.options.stating import (
     MODEL,
     SEARCH,
     check_bounds,
-    hold_tuples,
+    hold_parsed,
     offline_option,
     option,
     remote_code_option,
@@ -84,7 +84,7 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         """Take one value or a list for options that hold several values."""
-        hold_tuples(self)
+        hold_parsed(self)
         check_bounds(self)
 
 

@@ -16,7 +16,7 @@ from xlir_bench.options.stating import (
     OUTPUT,
     SEARCH,
     check_bounds,
-    hold_tuples,
+    hold_parsed,
     number_of_bytes,
     offline_option,
     option,
@@ -162,7 +162,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Take paths as text, a URL for the cache, one value for a list, and other spellings of kinds and measures."""
-        hold_tuples(self)
+        hold_parsed(self)
         check_bounds(self)
         if self.kinds or self.measures:
             from xlir_bench.records import Kind, measure_name

@@ -175,10 +175,8 @@ def changed(record: Record, given: Mapping[str, Any]) -> Record:
     return replace(record, **own) if own else record  # type: ignore[type-var]
 
 
-def hold_tuples(record: Any) -> None:
-    """Turn the values of options that hold several into tuples (from a list, one value, or text with commas), and paths
-    into text where an option holds text.
-    """
+def hold_parsed(record: Any) -> None:
+    """Give a record's lists as tuples (from a list, one value, or text with commas), and a path where text belongs as text."""
     for option in options_of(type(record)):
         value = getattr(record, option.name, None)
         is_path_as_text = option.one is str and isinstance(value, os.PathLike)

@@ -14,7 +14,7 @@ from xlir_bench.errors import InputError, UnknownNameError, require_type
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
 from xlir_bench.options.stating import (
     check_bounds,
-    hold_tuples,
+    hold_parsed,
     offline_option,
     option,
     options_of,
@@ -276,8 +276,8 @@ class TrainOptions:
         """Take paths as text and one value for a list; the loss decides whether a batch holds every answer of a row."""
         require_type(self.batches, BatchOptions, "TrainOptions: batches are BatchOptions")
         require_type(self.static, StaticOptions, "TrainOptions: static is of StaticOptions")
-        hold_tuples(self)
-        hold_tuples(self.batches)
+        hold_parsed(self)
+        hold_parsed(self.batches)
         object.__setattr__(self, "output", as_path(self.output))
         if self.loss == "one-to-k":
             object.__setattr__(self, "batches", replace(self.batches, whole_answers=True))

@@ -106,9 +106,8 @@ def train(
                             folder.forget_unbegun()
                         raise
                 shared(None)
-                if (
-                    not options.keep_checkpoints
-                ):  # left by a run that was killed while it removed them
+                # A run that was killed while it removed them has left some.
+                if not options.keep_checkpoints:
                     folder.remove_checkpoints()
         else:
             run.follow(evaluate)
